@@ -1,0 +1,243 @@
+"""Every setting, read once from the environment by an entry point and handed down. The only module that reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from iris_service.errors import SettingsError
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+@dataclass(frozen=True)
+class RedisSettings:
+    """How to reach Redis or Valkey."""
+
+    url: str = DEFAULT_REDIS_URL
+    """IRIS_REDIS_URL: redis://, rediss:// or unix://; user and password inside."""
+    timeout_seconds: float = 0.6
+    """IRIS_REDIS_TIMEOUT_SECONDS: longest wait of the API for one reply; callers get their 503 within 2 s."""
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which model version is served, and where versions are found."""
+
+    repository: Path = Path("models")
+    """IRIS_MODELS: folder with <model>/<version>/card.json."""
+    name: str = "iris"
+    """IRIS_MODEL."""
+    version: str = "1"
+    """IRIS_MODEL_VERSION: what the API routes to, and what a worker serves."""
+    artifact_format: str = "onnx"
+    """IRIS_MODEL_FORMAT: onnx, skops, joblib or pickle; the format is never guessed."""
+    allow_pickle: bool = False
+    """IRIS_ALLOW_PICKLE: a pickle runs its author's code when loaded; even so its digest must match the card."""
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """The life of a job: shared by API, worker and recovery, so set them alike."""
+
+    timeout_seconds: int = 10
+    """IRIS_JOB_TIMEOUT_SECONDS: longest one job may run."""
+    attempts: int = 5
+    """IRIS_JOB_ATTEMPTS: runs a job gets when workers die under it, the first included."""
+    deadline_seconds: int = 3600
+    """IRIS_JOB_DEADLINE_SECONDS: a job not answered by then is answered EXPIRED."""
+    result_ttl_seconds: int = 3600
+    """IRIS_RESULT_TTL_SECONDS: how long an answer can be fetched."""
+    queue_limit: int = 100_000
+    """IRIS_QUEUE_LIMIT: waiting jobs of one version beyond which requests get 429; 1.2 KB of Redis memory each."""
+    memory_limit_ratio: float = 0.8
+    """IRIS_MEMORY_LIMIT_RATIO: share of Redis' maxmemory beyond which requests get 503, so that workers can drain."""
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """The HTTP side. Every limit is refused with a clear 4xx."""
+
+    host: str = "127.0.0.1"
+    """IRIS_HOST."""
+    port: int = 8000
+    """IRIS_PORT; 0 asks the system for a free one."""
+    max_body_bytes: int = 1_048_576
+    """IRIS_MAX_BODY_BYTES: larger bodies get 413."""
+    max_rows: int = 1000
+    """IRIS_MAX_ROWS: more rows in one request get 413."""
+    max_query_bytes: int = 4096
+    """IRIS_MAX_QUERY_BYTES: longer query strings get 414."""
+    max_wait_seconds: float = 30.0
+    """IRIS_MAX_WAIT_SECONDS: upper bound of ?wait=."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """One worker process."""
+
+    batch_size: int = 256
+    """IRIS_BATCH_SIZE: most jobs answered by one call of the model."""
+    max_rss_bytes: int = 1_073_741_824
+    """IRIS_WORKER_MAX_RSS_BYTES: a worker that grows beyond it ends itself between two jobs' leases; 0 switches it off."""
+    extra_tasks: tuple[str, ...] = ()
+    """IRIS_EXTRA_TASKS: dotted names, comma separated, of further functions this worker may run (on RQ's stock path)."""
+    metrics_host: str = "127.0.0.1"
+    """IRIS_METRICS_HOST."""
+    metrics_port: int | None = None
+    """IRIS_METRICS_PORT: serves /metrics and /healthz; 0 asks the system for a port; unset serves none."""
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """One JSON line per outcome, or coloured lines on a terminal."""
+
+    level: str = "INFO"
+    """IRIS_LOG_LEVEL: DEBUG, INFO, WARNING or ERROR."""
+    format: str = "auto"
+    """IRIS_LOG_FORMAT: json, console, or auto (console on a terminal)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; `from_env` is the only way they come from outside."""
+
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read IRIS_* variables; raises `SettingsError` naming the first one that cannot be used.
+
+        An unknown IRIS_ variable is an error too: a misspelt limit must not be silently ignored.
+        """
+        reader = _Reader(os.environ if env is None else env)
+        settings = cls(
+            redis=RedisSettings(
+                url=reader.redis_url("IRIS_REDIS_URL", RedisSettings.url),
+                timeout_seconds=reader.number(
+                    "IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60
+                ),
+            ),
+            model=ModelSettings(
+                repository=Path(reader.text("IRIS_MODELS", str(ModelSettings.repository))),
+                name=reader.text("IRIS_MODEL", ModelSettings.name),
+                version=reader.text("IRIS_MODEL_VERSION", ModelSettings.version),
+                artifact_format=reader.choice("IRIS_MODEL_FORMAT", ("onnx", "skops", "joblib", "pickle")),
+                allow_pickle=reader.switch("IRIS_ALLOW_PICKLE"),
+            ),
+            jobs=JobSettings(
+                timeout_seconds=reader.whole(
+                    "IRIS_JOB_TIMEOUT_SECONDS", JobSettings.timeout_seconds, 1, 86_400
+                ),
+                attempts=reader.whole("IRIS_JOB_ATTEMPTS", JobSettings.attempts, 1, 100),
+                deadline_seconds=reader.whole(
+                    "IRIS_JOB_DEADLINE_SECONDS", JobSettings.deadline_seconds, 1, 604_800
+                ),
+                result_ttl_seconds=reader.whole(
+                    "IRIS_RESULT_TTL_SECONDS", JobSettings.result_ttl_seconds, 1, 604_800
+                ),
+                queue_limit=reader.whole("IRIS_QUEUE_LIMIT", JobSettings.queue_limit, 1, 10_000_000),
+                memory_limit_ratio=reader.number(
+                    "IRIS_MEMORY_LIMIT_RATIO", JobSettings.memory_limit_ratio, 0.01, 1.0
+                ),
+            ),
+            api=ApiSettings(
+                host=reader.text("IRIS_HOST", ApiSettings.host),
+                port=reader.whole("IRIS_PORT", ApiSettings.port, 0, 65_535),
+                max_body_bytes=reader.whole("IRIS_MAX_BODY_BYTES", ApiSettings.max_body_bytes, 1, 1 << 30),
+                max_rows=reader.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
+                max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
+                max_wait_seconds=reader.number(
+                    "IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600
+                ),
+            ),
+            worker=WorkerSettings(
+                batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 4096),
+                max_rss_bytes=reader.whole(
+                    "IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50
+                ),
+                extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
+                metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),
+                metrics_port=reader.optional_port("IRIS_METRICS_PORT"),
+            ),
+            log=LogSettings(
+                level=reader.choice("IRIS_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+                format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
+            ),
+        )
+        reader.refuse_unknown()
+        return settings
+
+
+class _Reader:
+    """Reads one variable at a time and remembers which names exist."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = env
+        self.known: set[str] = set()
+
+    def text(self, name: str, default: str) -> str:
+        self.known.add(name)
+        return self.env.get(name, "").strip() or default
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        return self._parse(name, default, low, high, float)
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        return self._parse(name, default, low, high, int)
+
+    def _parse(self, name: str, default: Any, low: float, high: float, kind: type) -> Any:
+        text = self.text(name, str(default))
+        try:
+            value = kind(text)
+        except ValueError as exc:
+            raise SettingsError(f"{name} must be a number, not {text!r}", field=name) from exc
+        if not low <= value <= high:
+            raise SettingsError(f"{name} must be from {low:g} to {high:g}, not {text}", field=name)
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """The first choice is the default."""
+        value = self.text(name, choices[0])
+        if value not in choices:
+            raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {value!r}", field=name)
+        return value
+
+    def switch(self, name: str) -> bool:
+        return self.choice(name, ("0", "1", "false", "true")) in ("1", "true")
+
+    def names(self, name: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.text(name, "").split(",") if part.strip())
+
+    def optional_port(self, name: str) -> int | None:
+        return self.whole(name, 0, 0, 65_535) if self.text(name, "") else None
+
+    def redis_url(self, name: str, default: str) -> str:
+        url = self.text(name, default)
+        if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+            # the value may hold a password and is not repeated
+            raise SettingsError(f"{name} must start with redis://, rediss:// or unix://", field=name)
+        return url
+
+    def refuse_unknown(self) -> None:
+        for name in sorted(self.env):
+            if name.startswith("IRIS_") and name not in self.known:
+                raise SettingsError(f"{name} is not a setting of this version", field=name)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown and logged."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rsplit("@", 1)[-1]
+    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()

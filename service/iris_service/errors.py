@@ -1,0 +1,84 @@
+"""Every error of the domain, named by what to do next. HTTP codes are given by `api.problems`, nowhere else."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IrisError(Exception):
+    """An expected failure; `code` is stable and documented, the message is one sentence for a person."""
+
+    code: ClassVar[str] = "INTERNAL_SERVER_ERROR"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, retry_after_seconds: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SettingsError(IrisError):
+    """A setting cannot be used: correct the named variable and start again."""
+
+    code = "BAD_SETTINGS"
+
+
+class MalformedBody(IrisError):
+    """The bytes are not what their content type says: mend the encoder."""
+
+    code = "MALFORMED_BODY"
+
+
+class UnsupportedBody(IrisError):
+    """The content type is not one we read: send JSON."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class InvalidInput(IrisError):
+    """The request is readable but describes no flower: correct the named field."""
+
+    code = "INVALID_INPUT"
+
+
+class JobNotFound(IrisError):
+    """No such job, or its answer has expired: submit again."""
+
+    code = "NOT_FOUND"
+
+
+class TryLater(IrisError):
+    """Nothing is wrong with the request: repeat it after `retry_after_seconds`."""
+
+    code = "OVERLOADED"
+
+
+class QueueFull(TryLater):
+    """The queue is at its limit: repeat the request later."""
+
+    code = "QUEUE_FULL"
+
+
+class QueueUnavailable(TryLater):
+    """Redis cannot be reached or refuses writes: repeat the request later."""
+
+    code = "QUEUE_UNAVAILABLE"
+
+
+class ModelRejected(IrisError):
+    """An artifact cannot be trusted or understood: publish it again, or point to another version."""
+
+    code = "MODEL_REJECTED"
+
+
+class ModelNotFound(ModelRejected):
+    """No such model version in the repository: check the name, the version and IRIS_MODELS."""
+
+    code = "MODEL_NOT_FOUND"
+
+
+class PredictionFailed(IrisError):
+    """The model raised, or answered with something that is not a probability: look at the model, not at the caller."""
+
+    code = "PREDICTION_FAILED"

@@ -1,0 +1,186 @@
+"""What crosses a process boundary: one frozen type each, with one parser. Knows nothing of HTTP, Redis or models."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from iris_service.errors import InvalidInput, MalformedBody
+
+Row = tuple[float, ...]
+"""One flower: a value for each feature, in the order of the signature, in the feature's unit."""
+
+MAX_JSON_DEPTH = 32
+"""Deeper documents are refused before they are parsed; ours need three levels."""
+
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One input of a model and the values it accepts, bounds included."""
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+
+    def check(self, value: float) -> float:
+        """Return `value` when it is a finite number in range; raises `InvalidInput` naming the feature."""
+        if not math.isfinite(value) or not self.minimum <= value <= self.maximum:
+            raise InvalidInput(
+                f"{self.name} must be a number from {self.minimum:g} to {self.maximum:g} {self.unit}",
+                field=self.name,
+            )
+        return value
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """What a model takes and what it answers: features and classes, both in order."""
+
+    features: tuple[Feature, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def row_from_text(self, values: Mapping[str, str]) -> Row:
+        """Read one flower from decimal texts by feature name, as a query string or CSV line gives them."""
+        return self.row_from_mapping({name: _number_from_text(name, text) for name, text in values.items()})
+
+    def row_from_mapping(self, values: Mapping[str, Any]) -> Row:
+        """Read one flower from numbers by feature name; every feature must be there and nothing else."""
+        for name in values:
+            if name not in self.feature_names:
+                raise InvalidInput(f"{name[:64]} is not a feature of this model", field=name[:64])
+        for name in self.feature_names:
+            if name not in values:
+                raise InvalidInput(f"{name} is missing", field=name)
+        return self.row([values[feature.name] for feature in self.features])
+
+    def row(self, values: Any) -> Row:
+        """Read one flower from numbers in the order of the features."""
+        if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(self.features):
+            raise InvalidInput(
+                f"a row must have {len(self.features)} numbers: {', '.join(self.feature_names)}"
+            )
+        return tuple(
+            feature.check(_number(feature.name, value))
+            for feature, value in zip(self.features, values, strict=True)
+        )
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInput(f"{name} must be a number", field=name)
+    try:
+        return float(value)
+    except OverflowError as exc:  # an integer of 400 digits
+        raise InvalidInput(f"{name} must be a finite number", field=name) from exc
+
+
+def _number_from_text(name: str, text: str) -> float:
+    # float() would also take "1_0", " 5 ", "infinity" and other alphabets' digits
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidInput(f"{name} must be a decimal number", field=name[:64])
+    return float(text)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse strict JSON: UTF-8, no NaN or Infinity, no duplicate keys, at most `MAX_JSON_DEPTH` deep."""
+    try:
+        text = body.decode("utf-8")
+        _check_depth(text)
+        return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, ValueError, RecursionError) as exc:
+        raise MalformedBody(f"the body is not valid JSON: {_short_reason(exc)}") from exc
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+        return
+    depth = 0
+    for bracket in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        if (first := bracket.group()[0]) in "[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                raise ValueError(f"nested more than {MAX_JSON_DEPTH} levels deep")
+        elif first in "]}":
+            depth -= 1
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object names a key twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _short_reason(exc: Exception) -> str:
+    if isinstance(exc, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return str(exc)[:120] or type(exc).__name__
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What a job carries to the worker. `many` says how the caller sent it and so how the answer is shaped."""
+
+    rows: tuple[Row, ...]
+    many: bool
+    request_id: str
+    accepted_at: float
+    """Unix time in seconds, by the clock of the API process."""
+
+
+class Answered(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
+    """A finished prediction: one list of probabilities a row, in class order."""
+
+    model: str
+    version: str
+    digest: str
+    attempt: int
+    many: bool
+    accepted_at: float
+    started_at: float
+    finished_at: float
+    rows: tuple[tuple[float, ...], ...]
+
+
+class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="state"):
+    """A job that ended without an answer, and why; as final as an answer."""
+
+    model: str
+    version: str
+    attempt: int
+    code: FailureCode
+    error: str
+    finished_at: float
+
+
+FailureCode = Literal["BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT", "WORKER_LOST", "EXPIRED", "UNREADABLE"]
+"""BAD_INPUT: the rows do not fit the model · PREDICTION_FAILED: the model raised or answered nonsense ·
+TIMEOUT: it ran too long · WORKER_LOST: its workers died, attempts used up · EXPIRED: nobody took it before its
+deadline · UNREADABLE: what Redis held for it could not be read back."""
+
+Envelope = Answered | Failed
+"""What is written once under a job's result key."""
+
+_envelope_decoder: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
+
+
+def envelope_to_json(envelope: Envelope) -> bytes:
+    return msgspec.json.encode(envelope)
+
+
+def envelope_from_json(data: bytes) -> Envelope:
+    """Read an envelope back; raises `msgspec.ValidationError` when it is not one."""
+    return _envelope_decoder.decode(data)

@@ -1,0 +1,175 @@
+"""Logs and metrics: how a line looks and which metrics exist. Call sites only bind, log and count."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from iris_service.config import LogSettings
+
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds; from one local prediction to the longest ?wait=."""
+
+_CHATTY_LOGGERS = (
+    "rq.worker",
+    "rq.job",
+    "rq.queue",
+    "rq.scripts",
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+)
+
+
+def configure_logging(settings: LogSettings, component: str) -> None:
+    """Send every line of this process, ours and the libraries', to stderr in one shape.
+
+    JSON unless stderr is a terminal. Lines carry what `structlog.contextvars` holds (request id, job id).
+    """
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        _named(component),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if console:
+        renderer: list[Any] = [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+    else:
+        renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level)
+    for name in _CHATTY_LOGGERS:  # they bring handlers of their own, which would print each line twice
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _named(component: str) -> Any:
+    def add_component(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        event["component"] = component
+        return event
+
+    return add_component
+
+
+class ApiMetrics:
+    """What the API counts. Labels come from route templates and known models, never from a caller's text."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.requests = Counter(
+            "iris_http_requests_total",
+            "HTTP requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "iris_http_request_seconds",
+            "Seconds from the first byte read to the last byte written.",
+            ("method", "route"),
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.accepted = Counter(
+            "iris_jobs_accepted_total",
+            "Jobs committed to the queue.",
+            ("model", "version"),
+            registry=registry,
+        )
+        self.refused = Counter(
+            "iris_jobs_refused_total", "Requests not accepted, by error code.", ("code",), registry=registry
+        )
+        self.waiting = Gauge(
+            "iris_queue_waiting_jobs",
+            "Jobs on the queue no worker has taken.",
+            ("model", "version"),
+            registry=registry,
+        )
+        self.running = Gauge(
+            "iris_queue_running_jobs", "Jobs a worker has taken.", ("model", "version"), registry=registry
+        )
+        self.outcomes = Gauge(
+            "iris_queue_jobs",
+            "Jobs since the queue began, by outcome, as counted in Redis: survives every process.",
+            ("model", "version", "outcome"),
+            registry=registry,
+        )
+        self.redis_up = Gauge("iris_redis_up", "1 while this process can use Redis.", registry=registry)
+        self.waiters = Gauge(
+            "iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry
+        )
+        self.model = Info("iris_route", "The model version that takes new jobs.", registry=registry)
+
+
+class WorkerMetrics:
+    """What a worker counts, for the one model version it serves."""
+
+    def __init__(self, registry: CollectorRegistry, *, model: str, version: str, digest: str) -> None:
+        self.registry = registry
+        labels = {"model": model, "version": version}
+        self.finished = Counter(
+            "iris_jobs_finished_total", "Jobs answered.", tuple(labels), registry=registry
+        ).labels(**labels)
+        self._failed = Counter(
+            "iris_jobs_failed_total", "Jobs ended by an error envelope.", (*labels, "code"), registry=registry
+        )
+        self.queue_seconds = Histogram(
+            "iris_job_queue_seconds",
+            "Seconds from acceptance to start.",
+            tuple(labels),
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        ).labels(**labels)
+        self.task_seconds = Histogram(
+            "iris_job_task_seconds",
+            "Seconds from start to answer; one batch counts once per job in it.",
+            tuple(labels),
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        ).labels(**labels)
+        self.batch_jobs = Histogram(
+            "iris_batch_jobs",
+            "Jobs answered by one call of the model.",
+            tuple(labels),
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+            registry=registry,
+        ).labels(**labels)
+        self.duplicates = Counter(
+            "iris_answers_refused_total",
+            "Answers that came second and were not published.",
+            tuple(labels),
+            registry=registry,
+        ).labels(**labels)
+        self._labels = labels
+        Info("iris_model", "The model version this worker serves.", registry=registry).info(
+            {**labels, "digest": digest}
+        )
+
+    def failed(self, code: str) -> None:
+        self._failed.labels(**self._labels, code=code).inc()
