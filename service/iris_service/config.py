@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from iris_service.errors import SettingsError
+
+N = TypeVar("N", int, float)
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -83,9 +85,9 @@ class WorkerSettings:
     batch_size: int = 256
     """IRIS_BATCH_SIZE: most jobs answered by one call of the model."""
     max_rss_bytes: int = 1_073_741_824
-    """IRIS_WORKER_MAX_RSS_BYTES: a worker that grows beyond it ends itself between two jobs' leases; 0 switches it off."""
+    """IRIS_WORKER_MAX_RSS_BYTES: a worker that grows beyond it is ended; 0 switches the check off."""
     extra_tasks: tuple[str, ...] = ()
-    """IRIS_EXTRA_TASKS: dotted names, comma separated, of further functions this worker may run (on RQ's stock path)."""
+    """IRIS_EXTRA_TASKS: dotted names, comma separated, of other functions this worker may run, on RQ's stock path."""
     metrics_host: str = "127.0.0.1"
     """IRIS_METRICS_HOST."""
     metrics_port: int | None = None
@@ -123,9 +125,7 @@ class Settings:
         settings = cls(
             redis=RedisSettings(
                 url=reader.redis_url("IRIS_REDIS_URL", RedisSettings.url),
-                timeout_seconds=reader.number(
-                    "IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60
-                ),
+                timeout_seconds=reader.number("IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60),
             ),
             model=ModelSettings(
                 repository=Path(reader.text("IRIS_MODELS", str(ModelSettings.repository))),
@@ -135,20 +135,12 @@ class Settings:
                 allow_pickle=reader.switch("IRIS_ALLOW_PICKLE"),
             ),
             jobs=JobSettings(
-                timeout_seconds=reader.whole(
-                    "IRIS_JOB_TIMEOUT_SECONDS", JobSettings.timeout_seconds, 1, 86_400
-                ),
+                timeout_seconds=reader.whole("IRIS_JOB_TIMEOUT_SECONDS", JobSettings.timeout_seconds, 1, 86_400),
                 attempts=reader.whole("IRIS_JOB_ATTEMPTS", JobSettings.attempts, 1, 100),
-                deadline_seconds=reader.whole(
-                    "IRIS_JOB_DEADLINE_SECONDS", JobSettings.deadline_seconds, 1, 604_800
-                ),
-                result_ttl_seconds=reader.whole(
-                    "IRIS_RESULT_TTL_SECONDS", JobSettings.result_ttl_seconds, 1, 604_800
-                ),
+                deadline_seconds=reader.whole("IRIS_JOB_DEADLINE_SECONDS", JobSettings.deadline_seconds, 1, 604_800),
+                result_ttl_seconds=reader.whole("IRIS_RESULT_TTL_SECONDS", JobSettings.result_ttl_seconds, 1, 604_800),
                 queue_limit=reader.whole("IRIS_QUEUE_LIMIT", JobSettings.queue_limit, 1, 10_000_000),
-                memory_limit_ratio=reader.number(
-                    "IRIS_MEMORY_LIMIT_RATIO", JobSettings.memory_limit_ratio, 0.01, 1.0
-                ),
+                memory_limit_ratio=reader.number("IRIS_MEMORY_LIMIT_RATIO", JobSettings.memory_limit_ratio, 0.01, 1.0),
             ),
             api=ApiSettings(
                 host=reader.text("IRIS_HOST", ApiSettings.host),
@@ -156,15 +148,11 @@ class Settings:
                 max_body_bytes=reader.whole("IRIS_MAX_BODY_BYTES", ApiSettings.max_body_bytes, 1, 1 << 30),
                 max_rows=reader.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
                 max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
-                max_wait_seconds=reader.number(
-                    "IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600
-                ),
+                max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
             ),
             worker=WorkerSettings(
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 4096),
-                max_rss_bytes=reader.whole(
-                    "IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50
-                ),
+                max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
                 extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
                 metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),
                 metrics_port=reader.optional_port("IRIS_METRICS_PORT"),
@@ -190,12 +178,12 @@ class _Reader:
         return self.env.get(name, "").strip() or default
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
-        return self._parse(name, default, low, high, float)
+        return self._bounded(name, default, low, high, float)
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
-        return self._parse(name, default, low, high, int)
+        return self._bounded(name, default, low, high, int)
 
-    def _parse(self, name: str, default: Any, low: float, high: float, kind: type) -> Any:
+    def _bounded(self, name: str, default: N, low: float, high: float, kind: Callable[[str], N]) -> N:
         text = self.text(name, str(default))
         try:
             value = kind(text)

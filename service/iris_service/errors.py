@@ -10,9 +10,7 @@ class IrisError(Exception):
 
     code: ClassVar[str] = "INTERNAL_SERVER_ERROR"
 
-    def __init__(
-        self, message: str, *, field: str | None = None, retry_after_seconds: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, field: str | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)
         self.field = field
         self.retry_after_seconds = retry_after_seconds

@@ -66,12 +66,9 @@ class Signature(msgspec.Struct, frozen=True):
     def row(self, values: Any) -> Row:
         """Read one flower from numbers in the order of the features."""
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(self.features):
-            raise InvalidInput(
-                f"a row must have {len(self.features)} numbers: {', '.join(self.feature_names)}"
-            )
+            raise InvalidInput(f"a row must have {len(self.features)} numbers: {', '.join(self.feature_names)}")
         return tuple(
-            feature.check(_number(feature.name, value))
-            for feature, value in zip(self.features, values, strict=True)
+            feature.check(_number(feature.name, value)) for feature, value in zip(self.features, values, strict=True)
         )
 
 

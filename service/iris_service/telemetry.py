@@ -121,9 +121,7 @@ class ApiMetrics:
             registry=registry,
         )
         self.redis_up = Gauge("iris_redis_up", "1 while this process can use Redis.", registry=registry)
-        self.waiters = Gauge(
-            "iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry
-        )
+        self.waiters = Gauge("iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry)
         self.model = Info("iris_route", "The model version that takes new jobs.", registry=registry)
 
 
@@ -133,9 +131,9 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry, *, model: str, version: str, digest: str) -> None:
         self.registry = registry
         labels = {"model": model, "version": version}
-        self.finished = Counter(
-            "iris_jobs_finished_total", "Jobs answered.", tuple(labels), registry=registry
-        ).labels(**labels)
+        self.finished = Counter("iris_jobs_finished_total", "Jobs answered.", tuple(labels), registry=registry).labels(
+            **labels
+        )
         self._failed = Counter(
             "iris_jobs_failed_total", "Jobs ended by an error envelope.", (*labels, "code"), registry=registry
         )
