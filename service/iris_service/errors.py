@@ -40,6 +40,24 @@ class InvalidInput(IrisError):
     code = "INVALID_INPUT"
 
 
+class BodyTooLarge(IrisError):
+    """The body is beyond the published limit: send less at a time."""
+
+    code = "BODY_TOO_LARGE"
+
+
+class TooManyRows(IrisError):
+    """More rows than one request may carry: send them in several."""
+
+    code = "TOO_MANY_ROWS"
+
+
+class QueryTooLong(IrisError):
+    """The query string is beyond the published limit: use POST."""
+
+    code = "QUERY_TOO_LONG"
+
+
 class JobNotFound(IrisError):
     """No such job, or its answer has expired: submit again."""
 
@@ -64,6 +82,12 @@ class QueueUnavailable(TryLater):
     code = "QUEUE_UNAVAILABLE"
 
 
+class ModelNotReady(TryLater):
+    """This process has no usable card of its model: publish the version, or point to another, and start again."""
+
+    code = "MODEL_NOT_READY"
+
+
 class ModelRejected(IrisError):
     """An artifact cannot be trusted or understood: publish it again, or point to another version."""
 
@@ -74,6 +98,18 @@ class ModelNotFound(ModelRejected):
     """No such model version in the repository: check the name, the version and IRIS_MODELS."""
 
     code = "MODEL_NOT_FOUND"
+
+
+class VersionExists(ModelRejected):
+    """A published version never changes: publish under another version."""
+
+    code = "VERSION_EXISTS"
+
+
+class ExportRefused(ModelRejected):
+    """The served artifact would not answer like the trained model: change the recipe."""
+
+    code = "EXPORT_REFUSED"
 
 
 class PredictionFailed(IrisError):
