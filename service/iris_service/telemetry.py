@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -33,41 +35,51 @@ def configure_logging(settings: LogSettings, component: str) -> None:
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         _named(component),
         structlog.processors.StackInfoRenderer(),
     ]
-    if console:
-        renderer: list[Any] = [structlog.dev.ConsoleRenderer(timestamp_key="time")]
-    else:
-        renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    renderers: list[Any] = (
+        [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+        if console
+        else [structlog.processors.format_exc_info, _render_json]
+    )
+    # our own lines skip the logging module: 12 µs instead of 50, and the API writes one a request
+    structlog.configure(
+        processors=[*shared, *renderers],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        cache_logger_on_first_use=True,
+    )
+    _adopt_foreign_lines(settings.level, [structlog.stdlib.add_logger_name, *shared], renderers)
+
+
+def _adopt_foreign_lines(level: str, shared: list[Any], renderers: list[Any]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
             foreign_pre_chain=shared,
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.level)
+    root.setLevel(level)
     for name in _CHATTY_LOGGERS:  # they bring handlers of their own, which would print each line twice
         logger = logging.getLogger(name)
         logger.handlers[:] = []
         logger.propagate = True
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+
+
+_log_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+def _render_json(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+    try:
+        return _log_encoder.encode(event).decode()
+    except UnicodeEncodeError:  # half a surrogate pair, from a file name or an argument
+        return json.dumps(event, default=repr)
 
 
 def _named(component: str) -> Any:
