@@ -18,7 +18,7 @@ Row = tuple[float, ...]
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-class Feature(msgspec.Struct, frozen=True):
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input of a model and the values it accepts, bounds included."""
 
     name: str
@@ -39,7 +39,7 @@ class Feature(msgspec.Struct, frozen=True):
         return float(value)
 
 
-class Signature(msgspec.Struct, frozen=True, dict=True):
+class Signature(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True):
     """What a model takes and what it answers: features and classes, both in order."""
 
     features: tuple[Feature, ...]
