@@ -151,7 +151,7 @@ class Settings:
                 max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
             ),
             worker=WorkerSettings(
-                batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 4096),
+                batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
                 max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
                 extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
                 metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),

@@ -1,0 +1,75 @@
+"""Waits for answers: one subscription a process, and a slow second look so that a lost message costs only time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from iris_service.jobs.keys import ANSWERED_CHANNEL
+
+LOOK_AGAIN_SECONDS = 2.0
+"""How long a lost message can delay an answer."""
+_RECONNECT_SECONDS = 0.5
+
+
+class Answers:
+    """Wakes those who wait for a job. Subscribes with the first of them and keeps listening until closed."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._listener: asyncio.Task[None] | None = None
+        self._subscribed = asyncio.Event()
+
+    @property
+    def waiters(self) -> int:
+        return sum(len(futures) for futures in self._waiting.values())
+
+    @contextlib.asynccontextmanager
+    async def expect(self, job_id: str) -> AsyncIterator[asyncio.Future[None]]:
+        """Yield a future that is done when `job_id` is announced; look once yourself after entering."""
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen())
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[job_id].add(future)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._subscribed.wait(), LOOK_AGAIN_SECONDS)
+            yield future
+        finally:
+            self._waiting[job_id].discard(future)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+
+    async def close(self) -> None:
+        """Stop listening and wake everybody, so that no request outlives the process."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        for job_id in list(self._waiting):
+            self._wake(job_id)
+
+    def _wake(self, job_id: str) -> None:
+        for future in self._waiting.get(job_id, ()):
+            if not future.done():
+                future.set_result(None)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(ANSWERED_CHANNEL)
+                    self._subscribed.set()
+                    while True:
+                        message = await subscription.get_message(timeout=None)
+                        if message is not None:
+                            for job_id in message["data"].decode().split():
+                                self._wake(job_id)
+            except (RedisError, OSError):
+                self._subscribed.clear()
+                await asyncio.sleep(_RECONNECT_SECONDS)

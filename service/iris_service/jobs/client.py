@@ -1,0 +1,38 @@
+"""Opens Redis connections, for the API (asyncio, impatient) and for the workers (blocking, patient)."""
+
+from __future__ import annotations
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ConstantBackoff, ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from iris_service.config import RedisSettings
+
+BLOCK_SECONDS = 1
+"""Longest wait of a worker for the next job before it looks whether it should stop."""
+
+
+def connect(settings: RedisSettings) -> redis.Redis:
+    """Return a client for worker and recovery: a reply may take 5 s, a lost connection is tried three times more."""
+    return redis.Redis.from_url(
+        settings.url,
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        socket_keepalive=True,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3),
+        health_check_interval=15,
+    )
+
+
+def connect_async(settings: RedisSettings) -> redis.asyncio.Redis:
+    """Return a client for the API: one retry, so that a caller has a 503 within two seconds."""
+    return redis.asyncio.Redis.from_url(
+        settings.url,
+        socket_timeout=settings.timeout_seconds,
+        socket_connect_timeout=settings.timeout_seconds,
+        socket_keepalive=True,
+        retry=AsyncRetry(ConstantBackoff(0.05), 1),
+        health_check_interval=15,
+    )

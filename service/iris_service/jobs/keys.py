@@ -1,0 +1,71 @@
+"""Every Redis name in use: ours, and those of RQ 3.0 that our scripts and worker rely on.
+
+`tests/integration/test_rq_contract.py` holds this page against the installed RQ. Names of RQ that the Python side
+overrides or calls are listed at the top of `worker.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TASK = "iris_service.jobs.tasks.predict"
+"""Dotted name of the one function our jobs run, as written into the job."""
+
+# RQ's names
+QUEUES = "rq:queues"
+JOB_PREFIX = "rq:job:"
+
+# ours
+PENDING = "iris:pending"
+"""The ledger: sorted set of every accepted and not yet answered job id, scored by its deadline in Unix seconds."""
+RESULT_PREFIX = "iris:result:"
+"""+ job id: the envelope, written once."""
+DEAD_PREFIX = "iris:dead:"
+"""+ job id: what could not be read, kept for a day to be looked at."""
+KNOWN_QUEUES = "iris:queues"
+"""Set of the queue names that recovery looks after."""
+ANSWERED_CHANNEL = "iris:answered"
+"""Messages are job ids, separated by spaces, whose envelopes have just been written."""
+RECOVERY_LOCK = "iris:recovery:lock"
+
+
+class Target(NamedTuple):
+    """One version of one model, and so one queue: a worker serves exactly one."""
+
+    model: str
+    version: str
+
+    @property
+    def queue(self) -> str:
+        return f"{self.model}@{self.version}"
+
+    @classmethod
+    def of_queue(cls, queue: str) -> Target:
+        model, _, version = queue.partition("@")
+        return cls(model, version)
+
+
+class QueueKeys(NamedTuple):
+    """The keys of one queue."""
+
+    waiting: str
+    """List of job ids, taken from the left."""
+    intermediate: str
+    """List of ids between RQ's blocking move and the claim; anything that stays was stranded by a dying worker."""
+    running: str
+    """Sorted set of `<job id>:<execution id>`, scored by the Unix second its lease ends."""
+    counts: str
+    """Totals since the queue began: accepted, done, error, expired, refused, recovered, quarantined, busy_us."""
+
+
+def queue_keys(queue: str) -> QueueKeys:
+    waiting = f"rq:queue:{queue}"
+    return QueueKeys(waiting, f"{waiting}:intermediate", f"rq:wip:{queue}", f"iris:counts:{queue}")
+
+
+def job_key(job_id: str) -> str:
+    return JOB_PREFIX + job_id
+
+
+def result_key(job_id: str) -> str:
+    return RESULT_PREFIX + job_id

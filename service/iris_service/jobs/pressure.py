@@ -1,0 +1,47 @@
+"""Decides whether another job may be accepted, and when a refused caller should come back. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+UNMEASURED_RETRY_SECONDS = 5
+LONGEST_RETRY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class QueueReading:
+    """What the API saw at its last look at the queue, at most about a second ago."""
+
+    redis_up: bool = False
+    waiting: int = 0
+    running: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """Totals since the queue began, as `jobs.keys.QueueKeys.counts` names them."""
+    memory_ratio: float = 0.0
+    """Used share of Redis' maxmemory; 0 when it has none."""
+    answered_per_second: float = 0.0
+    """Measured over the last looks; 0 when nothing was answered."""
+    waiters: int = 0
+    """Requests of this process that wait for an answer."""
+
+    @property
+    def answered(self) -> int:
+        return sum(self.outcomes.get(name, 0) for name in ("done", "error", "expired"))
+
+
+def retry_after_seconds(reading: QueueReading, chance: float) -> int:
+    """Return the whole seconds until the present backlog should be gone, at the measured rate.
+
+    `chance` from 0 to 1 adds up to a quarter, so that refused callers do not all come back at once.
+    """
+    backlog = reading.waiting + reading.running
+    if reading.answered_per_second <= 0:
+        seconds = float(UNMEASURED_RETRY_SECONDS)
+    else:
+        seconds = backlog / reading.answered_per_second
+    return max(1, min(LONGEST_RETRY_SECONDS, round(seconds * (1 + chance / 4))))
+
+
+def smoothed_rate(previous: float, answered: int, seconds: float) -> float:
+    """Return the moving average of answers a second: half of it is the last interval."""
+    return previous if seconds <= 0 else previous / 2 + max(0, answered) / seconds / 2

@@ -1,0 +1,212 @@
+"""Recovery: the loop outside the workers that lets no accepted job stay without an answer.
+
+Several may run; a short lock lets one work at a time, and every step is an atomic script that looks again first.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+from iris_service.config import JobSettings, Settings
+from iris_service.jobs import scripts
+from iris_service.jobs.client import connect
+from iris_service.jobs.keys import KNOWN_QUEUES, PENDING, RECOVERY_LOCK, QueueKeys, Target, job_key, queue_keys
+from iris_service.jobs.worker import FixedTaskJob
+from iris_service.schemas import Failed, FailureCode, envelope_to_json
+
+SWEEP_SECONDS = 1.0
+AUDIT_EVERY_SWEEPS = 5
+"""The ledger is held against the lists this often; an id must be missing twice in a row."""
+STRANDED_SECONDS = 2.0
+"""A claim follows RQ's move within milliseconds: what lies there longer was left by a dead worker."""
+_LOCK_MS = 10_000
+_PAGE = 1000
+
+_log = structlog.get_logger(__name__)
+
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_SENTENCES: dict[FailureCode, str] = {
+    "WORKER_LOST": "every worker that tried this job died",
+    "EXPIRED": "no worker took this job before its deadline",
+    "UNREADABLE": "what Redis held for this job could not be read",
+}
+
+
+class Recovery:
+    """One sweep at a time over every known queue. Keeps only what it has seen twice in mind."""
+
+    def __init__(self, client: Redis, jobs: JobSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client: Any = client  # redis-py's types cannot say that replies are bytes
+        self._jobs = jobs
+        self._clock = clock
+        self._token = uuid4().hex
+        self._sweeps = 0
+        self._on_intermediate: dict[tuple[str, str], float] = {}
+        self._missing: set[str] = set()
+        self._recover, self._restore, self._expire = (
+            client.register_script(scripts.source(name)) for name in ("recover", "restore", "expire")
+        )
+        self._release = client.register_script(_RELEASE)
+
+    def sweep(self) -> bool:
+        """Look at everything once; False when another recovery is at it."""
+        if not self._lock():
+            return False
+        try:
+            self._sweeps += 1
+            queues = sorted(name.decode() for name in self._client.smembers(KNOWN_QUEUES))
+            for queue in queues:
+                self._return_lost(queue)
+                self._return_stranded(queue)
+            self._answer_overdue()
+            if self._sweeps % AUDIT_EVERY_SWEEPS == 0:
+                self._audit(queues)
+        finally:
+            self._release(keys=(RECOVERY_LOCK,), args=(self._token,))
+        return True
+
+    def _lock(self) -> bool:
+        # a full Redis refuses the lock, but recovery is what empties it: every step is safe without
+        try:
+            return bool(self._client.set(RECOVERY_LOCK, self._token, nx=True, px=_LOCK_MS))
+        except RedisError as exc:
+            if "OOM" in str(exc) or "maxmemory" in str(exc):
+                return True
+            raise
+
+    def _return_lost(self, queue: str) -> None:
+        keys = queue_keys(queue)
+        expired = self._client.zrangebyscore(keys.running, "-inf", self._redis_now(), 0, _PAGE)
+        foreign = False
+        for member in expired:
+            done = self._step(
+                "recover", member, self._recover, (keys.waiting, keys.running, keys.counts),
+                (member, self._jobs.attempts - 1, self._jobs.result_ttl_seconds,
+                 self._envelope("WORKER_LOST", queue), self._envelope("UNREADABLE", queue)),
+            )  # fmt: skip
+            foreign = foreign or done == "foreign"
+        if foreign:
+            self._clean_up_for_rq(queue)
+
+    def _clean_up_for_rq(self, queue: str) -> None:
+        """Let RQ retry or fail the jobs of other functions that share the queue."""
+        try:
+            registry = Queue(
+                queue, connection=self._client, job_class=FixedTaskJob, serializer=JSONSerializer
+            ).started_job_registry
+            registry.cleanup()
+        except RedisError:
+            raise
+        except Exception as exc:  # one unreadable foreign job must not stop recovery
+            _log.error("rq's own cleanup failed", queue=queue, reason=f"{type(exc).__name__}: {exc}"[:200])
+
+    def _return_stranded(self, queue: str) -> None:
+        keys = queue_keys(queue)
+        now = self._clock()
+        there = {(queue, raw.decode(errors="replace")): raw for raw in self._client.lrange(keys.intermediate, 0, _PAGE)}
+        for known in [known for known in self._on_intermediate if known[0] == queue and known not in there]:
+            del self._on_intermediate[known]
+        for seen, raw in there.items():
+            if now - self._on_intermediate.setdefault(seen, now) >= STRANDED_SECONDS:
+                self._restore_job(raw, queue, keys, stranded=True)
+
+    def _answer_overdue(self) -> None:
+        for raw in self._client.zrangebyscore(PENDING, "-inf", self._redis_now(), 0, _PAGE):
+            queue = self._queue_of(raw)
+            keys = queue_keys(queue)
+            self._step(
+                "expire", raw, self._expire, (keys.running, keys.counts),
+                (raw, self._jobs.result_ttl_seconds, self._envelope("EXPIRED", queue)),
+            )  # fmt: skip
+
+    def _audit(self, queues: list[str]) -> None:
+        """Put back what the ledger knows and no list does, seen so in two audits."""
+        pending = {raw for raw, _score in self._client.zscan_iter(PENDING, count=_PAGE)}
+        if not pending:
+            self._missing = set()
+            return
+        held: set[bytes] = set()
+        for queue in queues:
+            held |= self._held(queue_keys(queue))
+        missing = pending - held
+        for raw in missing & self._missing:
+            queue = self._queue_of(raw)
+            self._restore_job(raw, queue, queue_keys(queue), stranded=False)
+        self._missing = missing
+
+    def _held(self, keys: QueueKeys) -> set[bytes]:
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.lrange(keys.waiting, 0, -1)
+        pipeline.lrange(keys.intermediate, 0, -1)
+        pipeline.zrange(keys.running, 0, -1)
+        waiting, intermediate, running = pipeline.execute()
+        return {*waiting, *intermediate, *(member.partition(b":")[0] for member in running)}
+
+    def _restore_job(self, raw: bytes, queue: str, keys: QueueKeys, *, stranded: bool) -> None:
+        self._step(
+            "restore", raw, self._restore, (keys.waiting, keys.intermediate, keys.running, keys.counts),
+            (raw, self._jobs.result_ttl_seconds, self._envelope("UNREADABLE", queue), int(stranded)),
+        )  # fmt: skip
+
+    def _step(self, name: str, job: bytes, script: Any, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> str:
+        done = str(script(keys=keys, args=arguments).decode())
+        if done in ("requeued", "lost", "quarantined", "expired"):
+            _log.warning(
+                "job recovered", step=name, outcome=done, job_id=job.partition(b":")[0].decode("utf-8", "replace")
+            )
+        return done
+
+    def _queue_of(self, raw: bytes) -> str:
+        try:
+            origin = self._client.hget(job_key(raw.decode(errors="replace")), "origin")
+        except RedisError:  # not a hash: somebody overwrote it
+            origin = None
+        return origin.decode(errors="replace") if origin else "unknown@unknown"
+
+    def _redis_now(self) -> float:
+        seconds, micros = self._client.time()
+        return float(seconds) + float(micros) / 1e6
+
+    def _envelope(self, code: FailureCode, queue: str) -> bytes:
+        target = Target.of_queue(queue)
+        return envelope_to_json(
+            Failed(
+                model=target.model,
+                version=target.version,
+                attempt=self._jobs.attempts if code == "WORKER_LOST" else 0,
+                code=code,
+                error=_SENTENCES[code],
+                finished_at=round(time.time(), 6),
+            )
+        )
+
+
+def run_recovery(settings: Settings) -> int:
+    """Sweep once a second until SIGTERM or SIGINT; returns the exit code. Redis may come and go."""
+    stopping: list[int] = []
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda received, _frame: stopping.append(received))
+    recovery = Recovery(connect(settings.redis), settings.jobs)
+    _log.info("recovery ready")
+    away = False
+    while not stopping:
+        try:
+            recovery.sweep()
+            away = False
+        except RedisError as exc:
+            if not away:
+                _log.warning("redis cannot be used: trying on", reason=f"{type(exc).__name__}: {exc}"[:200])
+            away = True
+        time.sleep(SWEEP_SECONDS)
+    _log.info("recovery stopped")
+    return 0

@@ -1,0 +1,394 @@
+"""The worker: RQ's SimpleWorker with our batches, bound to exactly one queue.
+
+What of RQ 3.0 is relied on, and held by `tests/integration/test_rq_contract.py`:
+- overridden: `Worker.execute_job`, `.dequeue_job_and_maintain_ttl`, `.request_stop`, `.heartbeat`, `.set_state`,
+  `.run_maintenance_tasks`, `.check_for_suspension`, `.register_birth`,
+  `.register_death`, `.connection_timeout`; `Job.restore`, `Job.func`
+- used though private: `Worker._stop_requested`, `Worker._shutdown_requested_date`, `Worker._state`
+- key names and job fields: `jobs.keys` and `lua/`
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from types import FrameType
+from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
+
+import structlog
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq import Queue, SimpleWorker
+from rq.exceptions import NoSuchJobError, StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.utils import now as rq_now
+from rq.utils import utcformat
+from rq.worker.base import WorkerStatus
+
+from iris_service.config import JobSettings, Settings
+from iris_service.jobs import scripts
+from iris_service.jobs.batch import Claim, Outcome, Predictor, answer
+from iris_service.jobs.client import BLOCK_SECONDS, connect
+from iris_service.jobs.keys import KNOWN_QUEUES, TASK, Target, queue_keys
+from iris_service.jobs.watchdog import Watchdog
+from iris_service.schemas import Answered, Failed, envelope_to_json
+from iris_service.telemetry import WorkerMetrics
+
+LEASE_SECONDS = 5
+"""A worker that shows no sign of life for so long loses its jobs to others."""
+_HEARTBEAT_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 1.0
+_COMPLAIN_EVERY = 30
+
+_OUR_JOB = b'["' + TASK.encode() + b'",'
+_FORGEABLE = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class ForbiddenTask(Exception):
+    """The job names a function this worker was not told to run."""
+
+
+class FixedTaskJob(Job):
+    """A job that can only run known functions, whatever somebody wrote into its hash."""
+
+    allowed_tasks: ClassVar[frozenset[str]] = frozenset({TASK})
+
+    def restore(self, raw_data: dict[bytes, bytes]) -> Any:
+        """Read the hash but for what would make us call somebody: callbacks and webhooks."""
+        return super().restore({name: value for name, value in raw_data.items() if name not in _FORGEABLE})
+
+    @property
+    def func(self) -> Any:
+        if self.func_name not in self.allowed_tasks or self.instance is not None:
+            raise ForbiddenTask(f"{str(self.func_name)[:100]} is not a task of this worker")
+        return super().func
+
+
+@dataclass
+class _Batch:
+    """What the watchdog's thread may see of the work in hand."""
+
+    execution: str
+    claims: list[Claim]
+
+
+class IrisWorker(SimpleWorker):
+    """Takes a job with RQ's blocking move, then as many more as wait, and answers them with one prediction."""
+
+    def __init__(
+        self, client: Redis, model: Predictor, jobs: JobSettings, batch_size: int, tasks: frozenset[str]
+    ) -> None:
+        target = Target(model.name, model.version)
+        job_class = type("TaskJob", (FixedTaskJob,), {"allowed_tasks": tasks | {TASK}})
+        super().__init__(
+            [target.queue], connection=client, serializer=JSONSerializer, job_class=job_class, worker_ttl=20
+        )
+        self.model = model
+        self.jobs = jobs
+        self.batch_size = batch_size
+        self.keys = queue_keys(target.queue)
+        self.on_outcomes: Callable[[list[Outcome], set[str]], None] = lambda _outcomes, _refused: None
+        self.on_progress: Callable[[], None] = lambda: None
+        self.watchdog: Watchdog | None = None
+        self.in_hand: _Batch | None = None
+        self._beaten_at = float("-inf")
+        self._redis: Any = client  # redis-py's types cannot say that replies are bytes
+        self._claim = client.register_script(scripts.source("claim"))
+        self._finish = client.register_script(scripts.source("finish"))
+        self._renew = client.register_script(scripts.source("renew"))
+        self._move = client.register_script(scripts.source("move"))
+        self._set_aside = client.register_script(scripts.source("set_aside"))
+
+    # --- the loop: nothing that Redis does may end it -------------------------------------------------------------
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Return the next job and its queue; None when `timeout` is None (burst) and none waits.
+
+        Raises `StopRequested` between two blocking moves, never inside one: a signal cannot strand a job.
+        """
+        idle_since = time.monotonic()
+        self.set_state(WorkerStatus.IDLE)
+        while True:
+            self.on_progress()
+            if self._stop_requested:
+                raise StopRequested
+            self.check_for_suspension(burst=timeout is None)
+            self.heartbeat()
+            job = self._patiently(lambda: self._next_job(block=timeout is not None))
+            if job is not None:
+                return job, self.queues[0]
+            if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
+                return None
+
+    def _next_job(self, *, block: bool) -> Job | None:
+        waiting, intermediate = self.keys.waiting, self.keys.intermediate
+        try:
+            if block:
+                found = self._redis.blmove(waiting, intermediate, BLOCK_SECONDS, "LEFT", "RIGHT")
+            else:
+                found = self._redis.lmove(waiting, intermediate, "LEFT", "RIGHT")
+        except OutOfMemoryError:
+            found = self._move(keys=(waiting, intermediate))
+            if found is None:
+                time.sleep(BLOCK_SECONDS)
+        if found is None:
+            return None
+        job_id = found.decode(errors="replace")
+        try:
+            job = self.job_class.fetch(job_id, connection=self.connection, serializer=self.serializer)
+            _ = job.func_name  # unpacks the job's data
+        except NoSuchJobError:  # answered by somebody else, or cancelled
+            self._redis.lrem(intermediate, 1, found)
+            return None
+        except (RedisConnectionError, RedisTimeoutError):
+            raise
+        except Exception as exc:  # whatever somebody wrote there must not stop us
+            _log.error("job set aside: it cannot be read", job_id=job_id, reason=f"{type(exc).__name__}: {exc}"[:200])
+            self._set_aside(
+                keys=(intermediate, self.keys.counts),
+                args=(found, self._unreadable(), self.jobs.result_ttl_seconds),
+            )
+            return None
+        return job
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask Redis until it answers; gives up only when this worker is to stop. Every step is safe to repeat."""
+        for tries in count():
+            try:
+                return ask()
+            except RedisError as exc:
+                if self._stop_requested:
+                    raise StopRequested from exc
+                if tries % _COMPLAIN_EVERY == 0:
+                    _log.warning("redis cannot be used: trying on", reason=f"{type(exc).__name__}: {exc}"[:200])
+                time.sleep(min(_LONGEST_PAUSE_SECONDS, 0.05 * 2 ** min(tries, 10)))
+        raise AssertionError("unreachable")
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Answer the batch that begins with `job`; functions other than ours take RQ's own path."""
+        if job.func_name != TASK:
+            super().execute_job(job, queue)
+            return
+        execution = uuid4().hex
+        claims = self._patiently(lambda: self._take(job, execution))
+        if not claims:
+            return
+        assert self.watchdog is not None
+        self.in_hand = _Batch(execution, claims)
+        started = time.perf_counter()
+        try:
+            outcomes = answer(self.model, claims, self.watchdog.limit)
+            busy_us = round((time.perf_counter() - started) * 1e6)
+            refused = self._patiently(lambda: self._publish(execution, outcomes, busy_us))
+        finally:
+            self.in_hand = None
+        self._state = WorkerStatus.IDLE
+        self.on_outcomes(outcomes, refused)
+
+    def _take(self, job: Job, execution: str) -> list[Claim]:
+        taken = self._claim(
+            keys=(self.keys.waiting, self.keys.intermediate, self.keys.running, self.keys.counts, self.key),
+            args=(
+                job.id, self.batch_size, _OUR_JOB, self.jobs.attempts - 1, execution, self.name, LEASE_SECONDS,
+                utcformat(rq_now()), self._unreadable(), self.jobs.result_ttl_seconds,
+            ),
+        )  # fmt: skip
+        return [
+            Claim(
+                job_id=taken[at].decode(),
+                # the first may have been enqueued by RQ's own API, which compresses
+                arguments=job.data if at == 0 else taken[at + 1],
+                timeout_seconds=taken[at + 2] or self.jobs.timeout_seconds,
+                attempt=max(1, self.jobs.attempts - taken[at + 3]),
+            )
+            for at in range(0, len(taken), 4)
+        ]
+
+    def _publish(self, execution: str, outcomes: list[Outcome], busy_us: int) -> set[str]:
+        arguments: list[Any] = [execution, self.jobs.result_ttl_seconds, busy_us]
+        for outcome in outcomes:
+            arguments += (outcome.claim.job_id, envelope_to_json(outcome.envelope))
+        refused = self._finish(keys=(self.keys.running, self.keys.counts, self.key), args=arguments)
+        return {job_id.decode() for job_id in refused}
+
+    def _unreadable(self) -> bytes:
+        return envelope_to_json(
+            Failed(
+                model=self.model.name,
+                version=self.model.version,
+                attempt=0,
+                code="UNREADABLE",
+                error="what Redis held for this job could not be read",
+                finished_at=round(time.time(), 6),
+            )
+        )
+
+    # --- called by the watchdog's thread --------------------------------------------------------------------------
+
+    def renew_leases(self) -> None:
+        batch = self.in_hand
+        if batch is None:
+            return
+        members = [f"{claim.job_id}:{batch.execution}" for claim in batch.claims]
+        try:
+            self._renew(keys=(self.keys.running,), args=(LEASE_SECONDS, *members))
+        except RedisError as exc:
+            _log.warning("lease not renewed", reason=str(exc)[:200])
+
+    def answer_hung(self) -> None:
+        """Say TIMEOUT for a job that hangs alone; of a batch nobody knows which one, so each gets its own run."""
+        batch = self.in_hand
+        if batch is None or len(batch.claims) != 1:
+            return
+        claim = batch.claims[0]
+        envelope = Failed(
+            model=self.model.name,
+            version=self.model.version,
+            attempt=claim.attempt,
+            code="TIMEOUT",
+            error="the prediction ran longer than its time limit",
+            finished_at=round(time.time(), 6),
+        )
+        try:
+            self._publish(batch.execution, [Outcome(claim, envelope, None)], 0)
+        except RedisError as exc:
+            _log.warning("timeout not published", reason=str(exc)[:200])
+
+    # --- RQ's bookkeeping, less of it -----------------------------------------------------------------------------
+
+    def request_stop(self, _signum: int, _frame: FrameType | None) -> None:
+        """Only note the wish: RQ's own handler may raise between taking a job and holding it."""
+        self._shutdown_requested_date = rq_now()
+        signal.signal(signal.SIGINT, self.request_force_stop)
+        signal.signal(signal.SIGTERM, self.request_force_stop)
+        self._stop_requested = True
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Beat once a second at the most, and never die of a missed beat."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+        elif time.monotonic() - self._beaten_at >= _HEARTBEAT_SECONDS:
+            self._tolerantly(lambda: super(IrisWorker, self).heartbeat(timeout))
+            self._beaten_at = time.monotonic()
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        if pipeline is not None:
+            super().set_state(state, pipeline)
+        elif state != self._state:
+            self._tolerantly(lambda: super(IrisWorker, self).set_state(state))
+            self._state = state
+
+    def register_birth(self) -> None:
+        """Register, or go without: a full Redis refuses the entry but not the work."""
+        try:
+            super().register_birth()  # type: ignore[no-untyped-call]
+        except OutOfMemoryError:
+            _log.warning("worker not registered: redis is out of memory")
+            self.birth_date = self.last_heartbeat = rq_now()
+
+    def register_death(self) -> None:
+        self._tolerantly(super().register_death)
+
+    def check_for_suspension(self, burst: bool) -> None:
+        self._patiently(lambda: super(IrisWorker, self).check_for_suspension(burst))
+
+    def run_maintenance_tasks(self) -> None:
+        """Leave that to recovery, which runs without workers too."""
+
+    @property
+    def connection_timeout(self) -> int:
+        return 5
+
+    def _tolerantly(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except RedisError as exc:
+            _log.debug("bookkeeping skipped", reason=str(exc)[:200])
+
+
+def run_worker(
+    settings: Settings, model: Predictor, metrics: WorkerMetrics, on_progress: Callable[[], None] = lambda: None
+) -> int:
+    """Answer the jobs of `model`'s queue until SIGTERM or SIGINT; returns the exit code, 0 after a clean stop.
+
+    `on_progress` is called at least every two seconds while the loop lives, but not during a prediction.
+    """
+    client = connect(settings.redis)
+    if not _wait_for(client):
+        return 0
+    worker = IrisWorker(
+        client, model, settings.jobs, settings.worker.batch_size, frozenset(settings.worker.extra_tasks)
+    )
+    worker.on_outcomes = _Reporter(metrics)
+    worker.on_progress = on_progress
+    worker.watchdog = Watchdog(settings.worker.max_rss_bytes, worker.renew_leases, worker.answer_hung)
+    worker.watchdog.start()
+    client.sadd(KNOWN_QUEUES, worker.queues[0].name)
+    _log.info("worker ready", queue=worker.queues[0].name, digest=model.digest, batch_size=settings.worker.batch_size)
+    worker.work(logging_level=None)
+    stopped = worker._stop_requested
+    _log.info("worker stopped", asked=stopped)
+    return 0 if stopped else 1
+
+
+def _wait_for(client: Redis) -> bool:
+    """Wait until Redis answers; False when asked to stop before that."""
+    stopping: list[int] = []
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda received, _frame: stopping.append(received))
+    complained = False
+    while not stopping:
+        try:
+            client.ping()
+            return True
+        except RedisError as exc:
+            if not complained:
+                _log.warning("waiting for redis", reason=str(exc)[:200])
+                complained = True
+            time.sleep(0.2)
+    return False
+
+
+class _Reporter:
+    """Counts and logs outcomes, after they are safe in Redis."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, outcomes: list[Outcome], refused: set[str]) -> None:
+        metrics = self._metrics
+        metrics.batch_jobs.observe(len(outcomes))
+        for outcome in outcomes:
+            if outcome.claim.job_id in refused:
+                metrics.duplicates.inc()
+            elif isinstance(envelope := outcome.envelope, Answered):
+                metrics.finished.inc()
+                metrics.queue_seconds.observe(max(0.0, envelope.started_at - envelope.accepted_at))
+                metrics.task_seconds.observe(envelope.finished_at - envelope.started_at)
+            else:
+                metrics.failed(envelope.code)
+            self._log(outcome, outcome.claim.job_id in refused)
+
+    def _log(self, outcome: Outcome, refused: bool) -> None:
+        envelope, payload = outcome.envelope, outcome.payload
+        fields: dict[str, Any] = {
+            "job_id": outcome.claim.job_id,
+            "request_id": payload.request_id if payload else None,
+            "model": envelope.model,
+            "version": envelope.version,
+            "attempt": envelope.attempt,
+            "published": not refused,
+        }
+        if isinstance(envelope, Answered):
+            _log.info("job answered", seconds=round(envelope.finished_at - envelope.accepted_at, 6), **fields)
+        else:
+            _log.warning("job failed", code=envelope.code, reason=envelope.error, **fields)

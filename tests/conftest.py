@@ -1,0 +1,34 @@
+"""Fixtures shared by all suites: a real Valkey, empty for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from servers import Valkey
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server for all tests of this process that do not hurt it."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Iterator[redis.Redis]:
+    """A client of the shared server, emptied before the test."""
+    with valkey_server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A server of this test alone, which it may kill."""
+    server = Valkey(tmp_path_factory.mktemp("own-valkey"))
+    yield server
+    server.stop()
