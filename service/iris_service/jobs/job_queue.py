@@ -154,9 +154,8 @@ class JobQueue:
             try:
                 reading = await self._read()
                 now = time.monotonic()
-                rate = smoothed_rate(
-                    self._reading.answered_per_second, reading.answered - self._reading.answered, now - seen_at
-                )
+                answered = reading.answered - self._reading.answered
+                rate = smoothed_rate(self._reading.answered_per_second, answered, reading.waiting, now - seen_at)
                 self._reading, seen_at = replace(reading, answered_per_second=rate), now
             except (RedisError, OSError) as exc:
                 if self._reading.redis_up:

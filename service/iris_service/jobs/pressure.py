@@ -35,13 +35,16 @@ def retry_after_seconds(reading: QueueReading, chance: float) -> int:
     `chance` from 0 to 1 adds up to a quarter, so that refused callers do not all come back at once.
     """
     backlog = reading.waiting + reading.running
-    if reading.answered_per_second <= 0:
-        seconds = float(UNMEASURED_RETRY_SECONDS)
-    else:
-        seconds = backlog / reading.answered_per_second
-    return max(1, min(LONGEST_RETRY_SECONDS, round(seconds * (1 + chance / 4))))
+    rate = reading.answered_per_second
+    seconds = backlog / rate if rate > 0 else UNMEASURED_RETRY_SECONDS
+    return max(1, round(min(LONGEST_RETRY_SECONDS, seconds * (1 + chance / 4))))
 
 
-def smoothed_rate(previous: float, answered: int, seconds: float) -> float:
-    """Return the moving average of answers a second: half of it is the last interval."""
-    return previous if seconds <= 0 else previous / 2 + max(0, answered) / seconds / 2
+def smoothed_rate(previous: float, answered: int, backlog: int, seconds: float) -> float:
+    """Return the moving average of answers a second: half of it is the last interval.
+
+    An idle interval says nothing of how fast the workers are, so it leaves the average as it was.
+    """
+    if seconds <= 0 or (answered <= 0 and backlog == 0):
+        return previous
+    return previous / 2 + max(0, answered) / seconds / 2

@@ -1,0 +1,54 @@
+"""Back-pressure: the number in Retry-After follows from backlog and rate."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iris_service.jobs.pressure import (
+    LONGEST_RETRY_SECONDS,
+    UNMEASURED_RETRY_SECONDS,
+    QueueReading,
+    retry_after_seconds,
+    smoothed_rate,
+)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "running", "rate", "chance", "seconds"),
+    [
+        (0, 0, 0.0, 0.0, UNMEASURED_RETRY_SECONDS),
+        (900, 100, 100.0, 0.0, 10),
+        (900, 100, 100.0, 1.0, 12),
+        (1, 0, 1000.0, 0.5, 1),
+        (1_000_000, 0, 10.0, 0.0, LONGEST_RETRY_SECONDS),
+    ],
+)
+def test_a_refused_caller_comes_back_when_the_backlog_is_gone(
+    waiting: int, running: int, rate: float, chance: float, seconds: int
+) -> None:
+    reading = QueueReading(waiting=waiting, running=running, answered_per_second=rate)
+    assert retry_after_seconds(reading, chance) == seconds
+
+
+@given(st.integers(0, 10**9), st.floats(0, 1e6), st.floats(0, 1))
+def test_retry_after_is_always_a_usable_number(waiting: int, rate: float, chance: float) -> None:
+    reading = QueueReading(waiting=waiting, answered_per_second=rate)
+    assert 1 <= retry_after_seconds(reading, chance) <= LONGEST_RETRY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("previous", "answered", "backlog", "seconds", "rate"),
+    [
+        (0.0, 100, 0, 1.0, 50),
+        (100.0, 0, 7, 1.0, 50),
+        (100.0, 0, 0, 1.0, 100),
+        (100.0, -5, 7, 1.0, 50),  # a flushed Redis counts from nothing again
+        (100.0, 10, 0, 0.0, 100),
+    ],
+)
+def test_the_rate_follows_what_is_answered_and_ignores_idle_times(
+    previous: float, answered: int, backlog: int, seconds: float, rate: float
+) -> None:
+    assert smoothed_rate(previous, answered, backlog, seconds) == rate
