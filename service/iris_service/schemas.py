@@ -51,7 +51,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tr
 
     def row_from_text(self, values: Mapping[str, str]) -> Row:
         """Read one flower from decimal texts by feature name, as a query string or CSV line gives them."""
-        return self.row_from_mapping({name: _number_from_text(name, text) for name, text in values.items()})
+        return self.row_from_mapping({name: decimal_from_text(name, text) for name, text in values.items()})
 
     def row_from_mapping(self, values: Mapping[str, Any]) -> Row:
         """Read one flower from numbers by feature name; every feature must be there and nothing else."""
@@ -82,7 +82,8 @@ def shown(name: str) -> str:
     return name[:64].encode(errors="replace").decode()
 
 
-def _number_from_text(name: str, text: str) -> float:
+def decimal_from_text(name: str, text: str) -> float:
+    """Read a plain decimal; raises `InvalidInput` naming what it was for."""
     # float() would also take "1_0", " 5 ", "infinity" and other alphabets' digits
     if not _DECIMAL.fullmatch(text):
         raise InvalidInput(f"{shown(name)} must be a decimal number", field=shown(name))
@@ -127,18 +128,21 @@ class Payload(msgspec.Struct, frozen=True):
     """Unix time in seconds, by the clock of the API process."""
 
 
-class Answered(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
-    """A finished prediction: one list of probabilities a row, in class order."""
+class Answered(msgspec.Struct, frozen=True, tag="done", tag_field="state", omit_defaults=True):
+    """A finished prediction: one list of probabilities a row, in class order. Kept small: Redis holds many."""
 
     model: str
     version: str
     digest: str
-    attempt: int
-    many: bool
     accepted_at: float
-    started_at: float
-    finished_at: float
+    """Unix time in seconds, by the clock of the API process."""
+    queued_seconds: float
+    """From acceptance to the start of the batch; two machines' clocks, so only as good as they agree."""
+    task_seconds: float
+    """From the start of the batch to its answers."""
     rows: tuple[tuple[float, ...], ...]
+    attempt: int = 1
+    many: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="state"):

@@ -126,7 +126,7 @@ def test_an_answered_job_leaves_nothing_but_its_answer(
         envelope = envelope_from_json(valkey.get(result_key(job_id)))  # type: ignore[arg-type]
         assert isinstance(envelope, Answered)
         assert envelope.rows == (answer_of(ROW),)
-        assert valkey.ttl(result_key(job_id)) > 3000
+        assert 3000 < valkey.ttl(result_key(job_id)) <= 3600
     queue = Queue(TARGET.queue, connection=valkey, serializer=JSONSerializer)
     assert queue.count == 0
     for registry in (queue.started_job_registry, queue.failed_job_registry, queue.finished_job_registry):

@@ -110,12 +110,12 @@ def _predict(
             model=predictor.name,
             version=predictor.version,
             digest=predictor.digest,
+            accepted_at=round(payload.accepted_at, 6),
+            queued_seconds=round(max(0.0, started_at - payload.accepted_at), 6),
+            task_seconds=round(finished_at - started_at, 6),
+            rows=rows,
             attempt=claim.attempt,
             many=payload.many,
-            accepted_at=payload.accepted_at,
-            started_at=round(started_at, 6),
-            finished_at=round(finished_at, 6),
-            rows=rows,
         )
         outcomes.append(Outcome(claim, envelope, payload))
     return outcomes

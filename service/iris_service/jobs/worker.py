@@ -372,8 +372,8 @@ class _Reporter:
                 metrics.duplicates.inc()
             elif isinstance(envelope := outcome.envelope, Answered):
                 metrics.finished.inc()
-                metrics.queue_seconds.observe(max(0.0, envelope.started_at - envelope.accepted_at))
-                metrics.task_seconds.observe(envelope.finished_at - envelope.started_at)
+                metrics.queue_seconds.observe(envelope.queued_seconds)
+                metrics.task_seconds.observe(envelope.task_seconds)
             else:
                 metrics.failed(envelope.code)
             self._log(outcome, outcome.claim.job_id in refused)
@@ -389,6 +389,6 @@ class _Reporter:
             "published": not refused,
         }
         if isinstance(envelope, Answered):
-            _log.info("job answered", seconds=round(envelope.finished_at - envelope.accepted_at, 6), **fields)
+            _log.info("job answered", seconds=round(envelope.queued_seconds + envelope.task_seconds, 6), **fields)
         else:
             _log.warning("job failed", code=envelope.code, reason=envelope.error, **fields)
