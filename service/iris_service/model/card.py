@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from iris_service.errors import IrisError, ModelRejected
+from iris_service.errors import InvalidInput, MalformedBody, ModelRejected
 from iris_service.schemas import Row, Signature, parse_json
 
 CARD_FILE = "card.json"
@@ -110,7 +110,7 @@ class Card(_Strict, frozen=True):
     training: Training
     recipe: Recipe
     metrics: Metrics
-    libraries: Annotated[dict[Name, Name], Meta(max_length=32)]
+    libraries: Annotated[dict[Name, Text], Meta(max_length=32)]
     golden: Annotated[tuple[GoldenRow, ...], Meta(min_length=1, max_length=256)]
 
     def __post_init__(self) -> None:
@@ -125,6 +125,8 @@ class Card(_Strict, frozen=True):
             raise ValueError("the confusion matrix has another number of classes than the signature")
         if any((len(gold.row), len(gold.probabilities)) != (features, classes) for gold in self.golden):
             raise ValueError("a golden row does not have the signature's features and classes")
+        for row in self.golden_rows:
+            _check_accepted(self.signature, row)
         files = [CARD_FILE, *(artifact.file for artifact in self.artifacts.values())]
         if len(set(files)) != len(files):
             raise ValueError("two formats name the same file, or one names the card")
@@ -153,6 +155,13 @@ def _check_signature(signature: Signature) -> None:
             raise ValueError(f"the range of {feature.name} is empty")
 
 
+def _check_accepted(signature: Signature, row: Row) -> None:
+    try:
+        signature.row(row)
+    except InvalidInput as exc:
+        raise ValueError(f"a golden row is not one that callers may send: {exc}") from exc
+
+
 def _check_names(names: Sequence[str], kind: str, *, fewest: int) -> None:
     if not fewest <= len(names) <= 256:
         raise ValueError(f"{kind} names must be from {fewest} to 256")
@@ -168,7 +177,7 @@ def card_from_json(data: bytes) -> Card:
         raise ModelRejected(f"the card is larger than {MAX_CARD_BYTES} bytes")
     try:
         return msgspec.convert(parse_json(data), Card)
-    except (IrisError, msgspec.ValidationError) as exc:
+    except (MalformedBody, msgspec.ValidationError) as exc:
         raise ModelRejected(f"the card cannot be used: {str(exc)[:300]}") from exc
 
 
