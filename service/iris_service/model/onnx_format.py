@@ -14,9 +14,9 @@ from iris_service.model.scoring import Matrix, Scorer
 PROBABILITIES = "probabilities"
 """The output that must be there; skl2onnx names it so."""
 
-# Weights kept outside the file are covered by no digest, and ONNX Runtime reads them from the working directory or, by a
-# special name, from the memory of the process. Each is announced by a protobuf string "location", whose length comes
-# right before it: 8, plainly or in one of the longer spellings that protobuf allows.
+# Weights kept outside the file are covered by no digest, and ONNX Runtime reads them from the working directory or,
+# by a special name, from the memory of the process. Each is announced by a protobuf string "location", whose length
+# comes right before it: 8, plainly or in one of the longer spellings that protobuf allows.
 _EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
 

@@ -74,8 +74,7 @@ class ModelRepository:
             raise ModelRejected("the artifacts are not those of the card")
         folder = self.root / card.model
         target = folder / card.version
-        if target.exists():
-            raise VersionExists(f"{card.model} {card.version} is already published and never changes")
+        self.refuse_existing(card.model, card.version)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _publish_whole(target, {**artifacts, CARD_FILE: card_bytes})
@@ -84,6 +83,13 @@ class ModelRepository:
                 raise VersionExists(f"{card.model} {card.version} was published meanwhile") from exc
             raise ModelRejected(f"{card.model} {card.version} cannot be written: {exc.strerror}") from exc
         return target
+
+    def refuse_existing(self, model: str, version: str) -> None:
+        """Raise `VersionExists` when the version was published, `ModelRejected` when it is no name for one."""
+        check_name("model", model, MODEL_NAME)
+        check_name("version", version, VERSION_NAME)
+        if (self.root / model / version).exists():
+            raise VersionExists(f"{model} {version} is already published and never changes")
 
     def _read(self, parts: tuple[str, ...], limit: int) -> bytes:
         where = "/".join(parts)
