@@ -27,7 +27,8 @@ VERSION_NAME = r"\A[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
 Format = Literal["onnx", "skops", "joblib", "pickle"]
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][-A-Za-z0-9_. ]{0,62}\Z")]
 Digest = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
-Text = Annotated[str, Meta(max_length=1000)]
+Text = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+"""One line that is safe to print on a terminal."""
 Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=1 << 50)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
@@ -13,16 +11,11 @@ from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 from iris_service.errors import ModelRejected
 from iris_service.model.card import Metrics, Recipe
 from iris_service.model.irises import SPECIES, features_of
+from iris_service.model.progress import Progress
 
 HOLDOUT_SHARE = 0.3
 FOLDS, REPEATS = 5, 4
 """One round of five folds is noise on 150 rows; four rounds take a few seconds."""
-
-
-class Progress(Protocol):
-    """Told how far a training is, so that a terminal can draw a bar."""
-
-    def __call__(self, step: str, done: int, total: int) -> None: ...
 
 
 def fit(recipe: Recipe, frame: pd.DataFrame) -> RandomForestClassifier:

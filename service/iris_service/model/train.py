@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from iris_service.model.card import Artifact, Card, Format, GoldenRow, Recipe
-from iris_service.model.evaluate import Progress, evaluate, fit
+from iris_service.model.evaluate import evaluate, fit
 from iris_service.model.export import check_agreement, onnx_bytes, probe_rows, skops_bytes
 from iris_service.model.irises import LARGEST_CM, SPECIES, features_of, fisher_irises, signature_of, training_of
 from iris_service.model.onnx_format import load_onnx
+from iris_service.model.progress import Progress, no_progress
 from iris_service.model.scoring import Matrix, probabilities
 from iris_service.model.sklearn_format import load_skops
 from iris_service.model.store import ModelRepository, digest_of
@@ -29,10 +30,6 @@ LEAST_CERTAIN = 4
 LIBRARIES = ("numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "skops")
 
 
-def no_progress(step: str, done: int, total: int) -> None:
-    """For pipes, logs and tests."""
-
-
 def train(repository: Path, version: str, recipe: Recipe, progress: Progress = no_progress) -> Card:
     """Train and publish `repository/iris/version` and return its card; two runs publish the same bytes.
 
@@ -42,9 +39,8 @@ def train(repository: Path, version: str, recipe: Recipe, progress: Progress = n
     store.refuse_existing(MODEL, version)
     frame = fisher_irises()
     metrics = evaluate(frame, recipe, progress)
-    progress("fit on all rows", 0, 1)
+    progress("final fit and export", 0, 1)
     forest = fit(recipe, frame)
-    progress("export and compare", 0, 1)
     artifacts: dict[Format, bytes] = {"onnx": onnx_bytes(forest, frame.shape[1] - 1), "skops": skops_bytes(forest)}
     card = Card(
         model=MODEL,
@@ -59,7 +55,7 @@ def train(repository: Path, version: str, recipe: Recipe, progress: Progress = n
     )
     _check_exports(card, artifacts, forest, _table(frame))
     store.publish(card, {card.artifacts[name].file: data for name, data in artifacts.items()})
-    progress("export and compare", 1, 1)
+    progress("final fit and export", 1, 1)
     return card
 
 
