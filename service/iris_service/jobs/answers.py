@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from iris_service.jobs.client import stop_if_cancelled
 from iris_service.jobs.keys import ANSWERED_CHANNEL
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -67,9 +68,11 @@ class Answers:
                     self._subscribed.set()
                     while True:
                         message = await subscription.get_message(timeout=None)
+                        stop_if_cancelled()
                         if message is not None:
                             for job_id in message["data"].decode().split():
                                 self._wake(job_id)
             except (RedisError, OSError):
+                stop_if_cancelled()
                 self._subscribed.clear()
                 await asyncio.sleep(_RECONNECT_SECONDS)

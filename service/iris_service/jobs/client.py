@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -36,3 +38,13 @@ def connect_async(settings: RedisSettings) -> redis.asyncio.Redis:
         retry=AsyncRetry(ConstantBackoff(0.05), 1),
         health_check_interval=15,
     )
+
+
+def stop_if_cancelled() -> None:
+    """Raise the `CancelledError` this task was sent and may not have seen; every endless loop over Redis asks here.
+
+    redis-py sends through `asyncio.wait_for`, which in Python 3.11 now and then swallows a cancellation.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -19,7 +19,7 @@ from iris_service.config import JobSettings, RedisSettings
 from iris_service.errors import JobNotFound, QueueFull, QueueUnavailable, TryLater
 from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
-from iris_service.jobs.client import connect_async
+from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
 from iris_service.jobs.keys import PENDING, TASK, Target, queue_keys, result_key
 from iris_service.jobs.pressure import QueueReading, retry_after_seconds, smoothed_rate
@@ -86,6 +86,7 @@ class JobQueue:
         ends = time.monotonic() + wait_seconds
         async with self._answers.expect(job_id) as announced:
             while (envelope := await self._look(job_id)) is None and not announced.done():
+                stop_if_cancelled()
                 left = ends - time.monotonic()
                 if left <= 0:
                     return None
@@ -161,6 +162,7 @@ class JobQueue:
                 if self._reading.redis_up:
                     _log.warning("queue lost", reason=str(exc)[:200])
                 self._reading = replace(self._reading, redis_up=False)
+            stop_if_cancelled()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _read(self) -> QueueReading:

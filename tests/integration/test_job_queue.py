@@ -1,0 +1,230 @@
+"""The API's side of the queue, against a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from iris_service.config import JobSettings, RedisSettings
+from iris_service.errors import JobNotFound, QueueFull, QueueUnavailable, TryLater
+from iris_service.jobs.answers import LOOK_AGAIN_SECONDS
+from iris_service.jobs.job_queue import JobQueue
+from iris_service.jobs.keys import ANSWERED_CHANNEL, PENDING, Target, queue_keys, result_key
+from iris_service.schemas import Answered, Payload, envelope_to_json
+from servers import Valkey
+
+TARGET = Target("stub", "1")
+KEYS = queue_keys(TARGET.queue)
+ANSWER = Answered(
+    model="stub", version="1", digest="d", accepted_at=1.0, queued_seconds=0.1, task_seconds=0.1, rows=((1.0,),)
+)
+
+
+def payload() -> Payload:
+    return Payload(rows=((5.1, 3.5, 1.4, 0.2),), many=False, request_id="r", accepted_at=time.time())
+
+
+@asynccontextmanager
+async def opened(server: Valkey, **settings: Any) -> AsyncIterator[JobQueue]:
+    queue = JobQueue(RedisSettings(url=server.url), JobSettings(**settings), TARGET)
+    await queue.start()
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "the condition never came true"
+        await asyncio.sleep(0.02)
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(story())  # type: ignore[arg-type]
+
+
+def publish(client: redis.Redis, job_id: str, *, announce: bool = True) -> None:
+    client.set(result_key(job_id), envelope_to_json(ANSWER))
+    client.zrem(PENDING, job_id)
+    if announce:
+        client.publish(ANSWERED_CHANNEL, job_id)
+
+
+def test_a_job_waits_then_is_answered_then_is_forgotten(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            assert await queue.fetch(job_id) is None
+            publish(valkey, job_id)
+            assert await queue.fetch(job_id) == ANSWER
+            valkey.delete(result_key(job_id))
+            with pytest.raises(JobNotFound):
+                await queue.fetch(job_id)
+
+    run(story)
+
+
+def test_concurrent_submissions_share_round_trips(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            await queue.submit(payload())
+            before = valkey.info("commandstats")["cmdstat_evalsha"]["calls"]
+            await asyncio.gather(*(queue.submit(payload()) for _ in range(500)))
+            assert valkey.info("commandstats")["cmdstat_evalsha"]["calls"] - before <= 3
+            assert valkey.llen(KEYS.waiting) == valkey.zcard(PENDING) == 501
+
+    run(story)
+
+
+def test_the_queue_takes_jobs_up_to_its_limit_and_not_one_more(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server, queue_limit=10) as queue:
+            results = await asyncio.gather(*(queue.submit(payload()) for _ in range(11)), return_exceptions=True)
+            refused = [result for result in results if isinstance(result, QueueFull)]
+            assert len(refused) == 1
+            assert 1 <= (refused[0].retry_after_seconds or 0) <= 60
+            assert valkey.llen(KEYS.waiting) == valkey.zcard(PENDING) == 10
+            valkey.lpop(KEYS.waiting)
+            await queue.submit(payload())
+
+    run(story)
+
+
+def test_a_reply_that_was_lost_does_not_make_a_second_job(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            item = ("f" * 32, b"data")
+            assert await queue._flush_submissions([item]) == [1]
+            assert await queue._flush_submissions([item]) == [2]
+            assert valkey.lrange(KEYS.waiting, 0, -1) == [b"f" * 32]
+            assert valkey.hget(KEYS.counts, "accepted") == b"1"
+
+    run(story)
+
+
+def fill(client: redis.Redis, name: str, kilobytes: int) -> None:
+    """Fill memory in small pieces, for a large one leaves a large buffer behind it."""
+    for number in range(kilobytes // 10):
+        client.set(f"{name}:{number}", "x" * 10_000)
+
+
+def test_memory_beyond_the_limit_refuses_new_jobs_and_lets_them_in_again(own_valkey: Valkey) -> None:
+    client = own_valkey.client()
+
+    async def story() -> None:
+        async with opened(own_valkey) as queue:
+            await until(lambda: queue.observe().redis_up)
+            fill(client, "base", 20_000)
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.75))
+            client.config_set("maxmemory-policy", "noeviction")
+            await until(lambda: queue.observe().memory_ratio > 0.5)
+            await queue.submit(payload())
+            fill(client, "ballast", 2_500)
+            await until(lambda: queue.observe().memory_ratio >= 0.8)
+            with pytest.raises(TryLater) as refusal:
+                await queue.submit(payload())
+            assert (refusal.value.retry_after_seconds or 0) >= 1
+            client.delete(*client.keys("ballast:*"))
+            await until(lambda: queue.observe().memory_ratio < 0.8)
+            await queue.submit(payload())
+
+    run(story)
+
+
+def test_waiting_ends_with_the_announcement(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            waiting = [asyncio.create_task(queue.fetch(job_id, 20)) for _ in range(50)]
+            await until(lambda: queue.observe().waiters == 50)
+            await until(lambda: bool(valkey.pubsub_numsub(ANSWERED_CHANNEL)[0][1]))
+            assert valkey.pubsub_numsub(ANSWERED_CHANNEL)[0][1] == 1, "one subscription a process"
+            publish(valkey, job_id)
+            assert await asyncio.wait_for(asyncio.gather(*waiting), LOOK_AGAIN_SECONDS * 4) == [ANSWER] * 50
+            assert queue.observe().waiters == 0
+
+    run(story)
+
+
+def test_a_lost_announcement_costs_time_and_not_the_answer(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            waiting = asyncio.create_task(queue.fetch(job_id, 20))
+            await until(lambda: queue.observe().waiters == 1)
+            publish(valkey, job_id, announce=False)
+            assert await asyncio.wait_for(waiting, LOOK_AGAIN_SECONDS * 4) == ANSWER
+
+    run(story)
+
+
+def test_waiting_in_vain_ends_in_time_and_leaves_no_waiter(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            assert await asyncio.wait_for(queue.fetch(job_id, 0.3), 5) is None
+            leaves = asyncio.create_task(queue.fetch(job_id, 20))
+            await until(lambda: queue.observe().waiters == 1)
+            leaves.cancel()
+            await asyncio.gather(leaves, return_exceptions=True)
+            assert queue.observe().waiters == 0
+
+    run(story)
+
+
+def test_closing_wakes_those_who_wait(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            waiting = asyncio.create_task(queue.fetch(job_id, 20))
+            await until(lambda: queue.observe().waiters == 1)
+            await queue._answers.close()
+            assert await asyncio.wait_for(waiting, 5) is None
+
+    run(story)
+
+
+def test_without_redis_callers_know_within_two_seconds_and_service_resumes_by_itself(own_valkey: Valkey) -> None:
+    async def story() -> None:
+        async with opened(own_valkey) as queue:
+            await until(lambda: queue.observe().redis_up)
+            job_id = await queue.submit(payload())
+            own_valkey.kill()
+            started = time.monotonic()
+            refusals = await asyncio.gather(
+                *(queue.submit(payload()) for _ in range(20)), queue.fetch(job_id), queue.ping(), return_exceptions=True
+            )
+            assert time.monotonic() - started < 3
+            assert all(isinstance(refusal, QueueUnavailable) for refusal in refusals)
+            assert all(refusal.retry_after_seconds for refusal in refusals if isinstance(refusal, TryLater))
+            await until(lambda: not queue.observe().redis_up)
+            own_valkey.start()
+            await until(lambda: queue.observe().redis_up)
+            assert await queue.fetch(job_id) is None
+            await queue.submit(payload())
+
+    run(story)
+
+
+def test_a_redis_that_hangs_is_told_from_one_that_answers_within_two_seconds(own_valkey: Valkey) -> None:
+    async def story() -> None:
+        async with opened(own_valkey) as queue:
+            await queue.submit(payload())
+            own_valkey.pause()
+            started = time.monotonic()
+            refusals = await asyncio.gather(*(queue.submit(payload()) for _ in range(20)), return_exceptions=True)
+            assert time.monotonic() - started < 3
+            assert all(isinstance(refusal, QueueUnavailable) for refusal in refusals)
+            own_valkey.resume()
+            await until(lambda: queue.observe().redis_up)
+            await queue.submit(payload())
+
+    run(story)
