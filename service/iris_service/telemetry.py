@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -33,26 +34,43 @@ def configure_logging(settings: LogSettings, component: str) -> None:
     JSON unless stderr is a terminal. Lines carry what `structlog.contextvars` holds (request id, job id).
     """
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        _named(component),
-        structlog.processors.StackInfoRenderer(),
-    ]
+    complete = _complete(component)
     renderers: list[Any] = (
-        [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+        [
+            structlog.dev.ConsoleRenderer(
+                timestamp_key="time",
+                sort_keys=False,
+                exception_formatter=structlog.dev.plain_traceback,  # the pretty one prints locals: feature values
+            )
+        ]
         if console
         else [structlog.processors.format_exc_info, _render_json]
     )
-    # our own lines skip the logging module: 12 µs instead of 50, and the API writes one a request
+    # our own lines skip the logging module and the usual chain of processors: a third of the cost,
+    # and the API writes one a request
     structlog.configure(
-        processors=[*shared, *renderers],
+        processors=[complete, *renderers],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         cache_logger_on_first_use=True,
     )
-    _adopt_foreign_lines(settings.level, [structlog.stdlib.add_logger_name, *shared], renderers)
+    _adopt_foreign_lines(settings.level, [structlog.stdlib.add_logger_name, complete], renderers)
+
+
+def _complete(component: str) -> Any:
+    """Return the processor that adds what every line has: time, level, component and the bound context."""
+
+    def complete(_logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "time": datetime.now(UTC).isoformat(),
+            "level": "error" if level == "exception" else level,
+            "event": event.pop("event", ""),
+            "component": component,
+            **structlog.contextvars.get_contextvars(),
+            **event,
+        }
+
+    return complete
 
 
 def _adopt_foreign_lines(level: str, shared: list[Any], renderers: list[Any]) -> None:
@@ -80,14 +98,6 @@ def _render_json(_logger: Any, _method: str, event: dict[str, Any]) -> str:
         return _log_encoder.encode(event).decode()
     except UnicodeEncodeError:  # half a surrogate pair, from a file name or an argument
         return json.dumps(event, default=repr)
-
-
-def _named(component: str) -> Any:
-    def add_component(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        event["component"] = component
-        return event
-
-    return add_component
 
 
 class ApiMetrics:
