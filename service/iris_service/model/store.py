@@ -35,7 +35,7 @@ class ModelRepository:
         self.root = root
 
     def versions(self, model: str) -> list[str]:
-        """The published versions, 2 before 10; raises `ModelNotFound` when there is no such model."""
+        """The published versions, 2 before 10 before words; raises `ModelNotFound` when there is no such model."""
         check_name("model", model, MODEL_NAME)
         folder = self.root / model
         if folder.is_symlink() or not folder.is_dir():
@@ -94,10 +94,14 @@ class ModelRepository:
     def _read(self, parts: tuple[str, ...], limit: int) -> bytes:
         where = "/".join(parts)
         try:
-            with open(_open_inside(self.root, parts), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            handle = _open_inside(self.root, parts)
+            try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise ModelRejected(f"{where} is not a regular file")
-                data = file.read(limit + 1)
+                with open(handle, "rb", closefd=False) as file:
+                    data = file.read(limit + 1)
+            finally:
+                os.close(handle)
         except FileNotFoundError as exc:
             raise ModelNotFound(f"there is no {where} in {self.root}") from exc
         except OSError as exc:
