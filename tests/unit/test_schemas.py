@@ -151,7 +151,8 @@ def _seconds_to_read(body: bytes) -> float:
 @pytest.mark.parametrize(
     "envelope",
     [
-        Answered("iris", "1", "sha256:0", 1, False, 1.0, 2.0, 3.0, ((1.0, 0.0, 0.0),)),
+        Answered("iris", "1", "sha256:0", 1.0, 2.0, 3.0, ((1.0, 0.0, 0.0),)),
+        Answered("iris", "1", "sha256:0", 1.0, 2.0, 3.0, ((1.0, 0.0, 0.0),), attempt=2, many=True),
         Failed("iris", "1", 2, "TIMEOUT", "it ran too long", 3.0),
     ],
 )

@@ -1,0 +1,51 @@
+"""`python -m iris_service.api`: read the settings, listen, serve until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import structlog
+
+from iris_service.api import server
+from iris_service.api.app import build
+from iris_service.config import ApiSettings, Settings
+from iris_service.errors import SettingsError
+from iris_service.telemetry import configure_logging
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    try:
+        return serve(Settings.from_env())
+    except SettingsError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return os.EX_CONFIG
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit code; raises `SettingsError` when it cannot listen."""
+    configure_logging(settings.log, "api")
+    app = build(settings)
+    with _listen(settings.api) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        _log.info("api listening", url=url, model=settings.model.name, version=settings.model.version)
+        server.run(app, listener, app.state.waiting.stop)
+    _log.info("api stopped")
+    return os.EX_OK
+
+
+def _listen(api: ApiSettings) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(api.host, api.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((api.host, api.port), family=family, backlog=2048)
+    except OSError as exc:
+        reason = exc.strerror or exc
+        raise SettingsError(f"IRIS_HOST, IRIS_PORT: cannot listen on {api.host}:{api.port}: {reason}") from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Stands in for `JobQueue` where a test is about HTTP alone: what was submitted, and what will be answered."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+from iris_service.errors import IrisError, JobNotFound
+from iris_service.jobs.pressure import QueueReading
+from iris_service.schemas import Envelope, Payload
+
+
+class MemoryQueue:
+    """The methods of `JobQueue`, over a dict. `trouble` is raised by every call that would use Redis."""
+
+    def __init__(self) -> None:
+        self.submitted: dict[str, Payload] = {}
+        self.envelopes: dict[str, Envelope] = {}
+        self.trouble: IrisError | None = None
+        self.fetched = 0
+        self.waiters = 0
+        self.running = False
+
+    async def start(self) -> None:
+        self.running = True
+
+    async def close(self) -> None:
+        self.running = False
+
+    async def submit(self, payload: Payload) -> str:
+        self._check()
+        job_id = uuid4().hex
+        self.submitted[job_id] = payload
+        return job_id
+
+    async def fetch(self, job_id: str, wait_seconds: float = 0.0) -> Envelope | None:
+        self._check()
+        self.fetched += 1
+        if job_id not in self.submitted:
+            raise JobNotFound("no such job, or its answer has expired")
+        self.waiters += 1
+        try:
+            async with asyncio.timeout(wait_seconds):
+                while job_id not in self.envelopes:  # noqa: ASYNC110  tests put answers in as they like
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            return None
+        finally:
+            self.waiters -= 1
+        return self.envelopes[job_id]
+
+    async def ping(self) -> None:
+        self._check()
+
+    def observe(self) -> QueueReading:
+        return QueueReading(redis_up=True, waiting=len(self.submitted), outcomes={"done": 3}, waiters=self.waiters)
+
+    def _check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
