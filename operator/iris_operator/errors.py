@@ -1,0 +1,15 @@
+"""Failures of the operator, named by what to do next."""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """An expected failure; the message is one sentence for a person."""
+
+
+class NotYet(OperatorError):
+    """Something is not there or not reachable now: try again soon."""
+
+
+class InvalidSpec(OperatorError):
+    """The IrisModel cannot be honoured: say so in its status and wait for the next edit."""

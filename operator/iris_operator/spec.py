@@ -1,0 +1,241 @@
+"""An IrisModel as values: one parser for spec, one parser and one renderer for what status must remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from iris_operator.errors import InvalidSpec
+
+GROUP, VERSION, PLURAL = "serving.iris.dev", "v1alpha1", "irismodels"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A published artifact: immutable, so version and digest go together."""
+
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Autoscaling:
+    min_replicas: int = 1
+    max_replicas: int = 10
+    target_queue_length_per_replica: int = 20
+    max_queue_wait_seconds: int | None = None
+    scale_down_stabilization_seconds: int = 60
+
+
+@dataclass(frozen=True)
+class Worker:
+    """How a version's workers run. Without `replicas` and `autoscaling` one worker does."""
+
+    replicas: int | None = None
+    autoscaling: Autoscaling | None = None
+    job_timeout_seconds: int = 60
+    batch_size: int = 256
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Give the new version this share of new jobs, in percent, for at least so long."""
+
+    weight: int
+    pause_seconds: int = 60
+
+
+DEFAULT_STEPS = (Step(10), Step(50))
+
+
+@dataclass(frozen=True)
+class Analysis:
+    max_failure_ratio: float = 0.02
+    max_p95_seconds: float = 0.5
+    minimum_jobs: int = 50
+    max_wait_seconds: int = 900
+    on_inconclusive: Literal["Hold", "Promote", "Rollback"] = "Hold"
+
+
+@dataclass(frozen=True)
+class Gate:
+    golden_set: bool = True
+    min_agreement: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    strategy: Literal["Canary", "Replace"] = "Canary"
+    steps: tuple[Step, ...] = DEFAULT_STEPS
+    analysis: Analysis = Analysis()
+    gate: Gate = Gate()
+    progress_deadline_seconds: int = 600
+    auto_rollback: bool = True
+
+
+@dataclass(frozen=True)
+class IrisModelSpec:
+    """What the author of an IrisModel asks for."""
+
+    name: str
+    namespace: str
+    generation: int
+    uid: str
+    model: ModelVersion
+    uri: str
+    artifact_format: str = "onnx"
+    paused: bool = False
+    worker: Worker = Worker()
+    rollout: Rollout = Rollout()
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> IrisModelSpec:
+        """Read an object the API server has validated and defaulted; raises `InvalidSpec` when it is not one.
+
+        A field that is unknown here is refused: better an error in status than a wish silently not honoured.
+        """
+        try:
+            meta, spec = body["metadata"], body["spec"]
+            model = dict(spec["model"])
+            return cls(
+                name=meta["name"],
+                namespace=meta["namespace"],
+                generation=int(meta.get("generation", 0)),
+                uid=meta["uid"],
+                model=ModelVersion(model.pop("version"), model.pop("digest")),
+                uri=model.pop("uri"),
+                artifact_format=model.pop("format", "onnx"),
+                paused=bool(spec.get("paused", False)),
+                worker=_worker(spec.get("worker", {})),
+                rollout=_rollout(spec.get("rollout", {})),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise InvalidSpec(f"the spec cannot be read: {type(exc).__name__} {exc}") from exc
+
+
+def _worker(fields: Mapping[str, Any]) -> Worker:
+    rest = dict(fields)
+    autoscaling = rest.pop("autoscaling", None)
+    return Worker(autoscaling=None if autoscaling is None else Autoscaling(**_snake(autoscaling)), **_snake(rest))
+
+
+def _rollout(fields: Mapping[str, Any]) -> Rollout:
+    rest = dict(fields)
+    steps = rest.pop("steps", None)
+    return Rollout(
+        steps=DEFAULT_STEPS if steps is None else tuple(Step(**_snake(step)) for step in steps),
+        analysis=Analysis(**_snake(rest.pop("analysis", {}))),
+        gate=Gate(**_snake(rest.pop("gate", {}))),
+        **_snake(rest),
+    )
+
+
+def _snake(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"".join(f"_{c.lower()}" if c.isupper() else c for c in name): value for name, value in fields.items()}
+
+
+Phase = Literal["Idle", "Starting", "Proving", "Stepping"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a version was given up; it is not tried again until the spec names another."""
+
+    version: str
+    digest: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Totals of a version's queue, as its workers count them; differences of two are what an analysis judges."""
+
+    done: int = 0
+    failed: int = 0
+    latency: tuple[int, ...] = ()
+    """Jobs by task time, one number a bucket of `LATENCY_BOUNDS`, the last for all beyond."""
+
+    def since(self, earlier: Counters) -> Counters:
+        """What happened after `earlier`; all of it when the totals have begun anew."""
+        if earlier.done > self.done or earlier.failed > self.failed or len(earlier.latency) != len(self.latency):
+            return self
+        return Counters(
+            self.done - earlier.done,
+            self.failed - earlier.failed,
+            tuple(now - then for now, then in zip(self.latency, earlier.latency, strict=True)),
+        )
+
+
+LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the buckets, in seconds; a test holds them against what the workers count."""
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """All that a rollout must remember between two looks; in status, so a restart loses nothing. Times are Unix."""
+
+    stable: ModelVersion | None = None
+    recent: tuple[ModelVersion, ...] = ()
+    """Versions that were stable not long ago, newest first: going back to one of them needs no new proof."""
+    target: ModelVersion | None = None
+    phase: Phase = "Idle"
+    step: int = 0
+    started_at: float = 0.0
+    phase_started_at: float = 0.0
+    unready_since: float | None = None
+    baseline: Counters = Counters()
+    failed: Failure | None = None
+    retiring: tuple[str, ...] = ()
+    """Versions replaced by a better one: their own workers answer what still waits."""
+    abandoned: tuple[str, ...] = ()
+    """Versions given up: what waits for them is answered by the stable one."""
+
+    @classmethod
+    def from_status(cls, status: Mapping[str, Any]) -> RolloutState:
+        """Read `status.rollout`; a missing or unreadable one is a model never rolled out."""
+        try:
+            kept = dict(status["rollout"])
+            return cls(
+                stable=_version(kept.get("stable")),
+                recent=tuple(ModelVersion(**item) for item in kept.get("recent", ())),
+                target=_version(kept.get("target")),
+                phase=kept.get("phase", "Idle"),
+                step=int(kept.get("step", 0)),
+                started_at=float(kept.get("startedAt", 0)),
+                phase_started_at=float(kept.get("phaseStartedAt", 0)),
+                unready_since=kept.get("unreadySince"),
+                baseline=_counters(kept.get("baseline", {})),
+                failed=Failure(**kept["failed"]) if kept.get("failed") else None,
+                retiring=tuple(kept.get("retiring", ())),
+                abandoned=tuple(kept.get("abandoned", ())),
+            )
+        except (KeyError, TypeError, ValueError):
+            return cls()
+
+    def to_status(self) -> dict[str, Any]:
+        kept: dict[str, Any] = {
+            "stable": asdict(self.stable) if self.stable else None,
+            "recent": [asdict(item) for item in self.recent],
+            "target": asdict(self.target) if self.target else None,
+            "phase": self.phase,
+            "step": self.step,
+            "startedAt": self.started_at,
+            "phaseStartedAt": self.phase_started_at,
+            "unreadySince": self.unready_since,
+            "baseline": {**asdict(self.baseline), "latency": list(self.baseline.latency)},
+            "failed": asdict(self.failed) if self.failed else None,
+            "retiring": list(self.retiring),
+            "abandoned": list(self.abandoned),
+        }
+        return kept
+
+
+def _version(fields: Mapping[str, Any] | None) -> ModelVersion | None:
+    return ModelVersion(**fields) if fields else None
+
+
+def _counters(fields: Mapping[str, Any]) -> Counters:
+    return Counters(fields.get("done", 0), fields.get("failed", 0), tuple(fields.get("latency", ())))

@@ -1,0 +1,253 @@
+"""Rollout decisions as tables: what is remembered, what is seen, what follows. No cluster, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iris_operator.rollout import Golden, Plan, Seen, judge, p95_seconds, plan, weights
+from iris_operator.spec import (
+    LATENCY_BOUNDS,
+    Analysis,
+    Counters,
+    Failure,
+    Gate,
+    IrisModelSpec,
+    ModelVersion,
+    Rollout,
+    RolloutState,
+    Step,
+)
+
+V1, V2, V3 = (ModelVersion(version, f"sha256:{version * 64}") for version in "123")
+FAST = (0, 1000) + (0,) * (len(LATENCY_BOUNDS) - 1)
+PROVEN = Golden(answered=True, agreement=1.0)
+UP = Seen(ready_workers=1)
+STABLE = RolloutState(stable=V1)
+STEPPING = RolloutState(stable=V1, target=V2, phase="Stepping", started_at=0, phase_started_at=0)
+
+
+def spec(model: ModelVersion = V2, **rollout: Any) -> IrisModelSpec:
+    rollout.setdefault("steps", (Step(10, 60), Step(50, 60)))
+    return IrisModelSpec(
+        name="iris",
+        namespace="ns",
+        generation=1,
+        uid="u",
+        model=model,
+        uri="models://iris/1",
+        rollout=Rollout(**rollout),
+    )
+
+
+def counted(done: int, failed: int = 0) -> Counters:
+    return Counters(done, failed, FAST)
+
+
+def test_the_first_version_serves_as_soon_as_it_is_proven() -> None:
+    begun = plan(spec(V1), RolloutState(), {}, 100)
+    assert (begun.state.phase, begun.weights, begun.workers) == ("Starting", {}, (V1,))
+    assert [event.reason for event in begun.events] == ["RolloutStarted"]
+    asked = plan(spec(V1), begun.state, {"1": UP}, 101)
+    assert (asked.state.phase, asked.send_golden, asked.weights) == ("Proving", True, {})
+    done = plan(spec(V1), asked.state, {"1": replace(UP, golden=PROVEN)}, 102)
+    assert (done.state.stable, done.weights, done.state.phase) == (V1, {"1": 100}, "Idle")
+
+
+def test_a_good_version_goes_through_every_step_and_retires_the_old_one() -> None:
+    state, seen = STABLE, {"1": replace(UP, backlog=3), "2": replace(UP, golden=PROVEN)}
+    shares = []
+    for now, jobs in ((0, 0), (1, 0), (62, 60), (123, 120), (124, 120)):
+        decided = plan(spec(), state, {**seen, "2": replace(seen["2"], counters=counted(jobs))}, now)
+        state = decided.state
+        shares.append(decided.weights.get("2", 0))
+    assert shares == [10, 10, 50, 100, 100]
+    assert (state.stable, state.retiring, state.recent) == (V2, ("1",), (V1,))
+    drained = plan(spec(), state, {"1": UP, "2": UP}, 130)
+    assert (drained.remove, drained.redirect, drained.state.retiring) == (("1",), {"1": "2"}, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "there", "now", "reason"),
+    [
+        (replace(STEPPING, phase="Starting"), Seen(), 601, "ProgressDeadlineExceeded"),
+        (replace(STEPPING, phase="Starting"), Seen(rejected="wrong digest"), 1, "ArtifactRejected"),
+        (replace(STEPPING, phase="Proving"), replace(UP, golden=Golden()), 601, "ProgressDeadlineExceeded"),
+        (replace(STEPPING, phase="Proving"), replace(UP, golden=Golden(True, 0.9)), 1, "GoldenSetDisagrees"),
+        (replace(STEPPING, phase="Proving"), replace(UP, golden=Golden(True, 0, "TIMEOUT")), 1, "GoldenSetFailed"),
+        (STEPPING, replace(UP, counters=counted(0, 2)), 1, "AnalysisFailed"),
+        (STEPPING, replace(UP, counters=counted(97, 3)), 1, "AnalysisFailed"),
+        (STEPPING, replace(UP, counters=Counters(60, 0, (0,) * 8 + (60,) + (0,) * 3)), 1, "AnalysisFailed"),
+        (replace(STEPPING, unready_since=0.0), Seen(), 601, "WorkersLost"),
+    ],
+)
+def test_a_bad_version_is_rolled_back_by_itself(state: RolloutState, there: Seen, now: float, reason: str) -> None:
+    decided = plan(spec(), state, {"1": UP, "2": replace(there, backlog=5)}, now)
+    assert decided.weights == {"1": 100}
+    assert decided.redirect == {"2": "1"}
+    assert decided.state.failed is not None
+    assert (decided.state.failed.version, decided.state.failed.reason) == ("2", reason)
+    assert [event.reason for event in decided.events] == ["RolledBack"]
+    later = plan(spec(), decided.state, {"1": UP, "2": replace(there, backlog=5)}, now + 3600)
+    assert (later.state, later.events) == (decided.state, ()), "it is not tried again"
+    assert plan(spec(), decided.state, {"1": UP, "2": Seen()}, now + 1).remove == ("2",)
+    assert plan(spec(V3), decided.state, {"1": UP}, now + 1).state.target == V3, "another version is"
+
+
+def test_without_auto_rollback_a_bad_version_is_only_reported() -> None:
+    decided = plan(spec(auto_rollback=False), STEPPING, {"1": UP, "2": replace(UP, counters=counted(0, 9))}, 1)
+    assert (decided.state, decided.reason) == (STEPPING, "AnalysisFailed")
+    assert decided.weights == {"1": 90, "2": 10}
+
+
+@pytest.mark.parametrize(
+    ("on_inconclusive", "now", "share", "reason"),
+    [
+        ("Hold", 61, 10, "Inconclusive"),
+        ("Hold", 100_000, 10, "Inconclusive"),
+        ("Promote", 899, 10, "Inconclusive"),
+        ("Promote", 901, 50, "Stepping"),
+        ("Rollback", 899, 10, "Inconclusive"),
+        ("Rollback", 901, 0, "RolledBack"),
+    ],
+)
+def test_too_few_jobs_are_inconclusive_and_never_success(
+    on_inconclusive: Any, now: float, share: int, reason: str
+) -> None:
+    analysis = Analysis(on_inconclusive=on_inconclusive)
+    decided = plan(spec(analysis=analysis), STEPPING, {"1": UP, "2": replace(UP, counters=counted(49))}, now)
+    assert (decided.weights.get("2", 0), decided.reason) == (share, reason)
+
+
+def test_going_back_to_a_recent_version_needs_no_steps() -> None:
+    state = RolloutState(stable=V2, recent=(V1,), retiring=("1",))
+    decided = plan(spec(V1), state, {"1": UP, "2": UP}, 5)
+    assert (decided.weights, decided.state.stable, decided.state.retiring) == ({"1": 100}, V1, ())
+    assert decided.remove == ("2",)
+
+
+def test_replace_goes_from_the_gate_straight_to_full_weight() -> None:
+    seen = {"1": UP, "2": replace(UP, golden=PROVEN)}
+    state = replace(STEPPING, phase="Proving")
+    assert plan(spec(strategy="Replace"), state, seen, 5).weights == {"2": 100}
+
+
+def test_without_a_gate_nothing_is_sent_ahead() -> None:
+    decided = plan(spec(gate=Gate(golden_set=False)), replace(STEPPING, phase="Starting"), {"1": UP, "2": UP}, 5)
+    assert (decided.send_golden, decided.weights) == (False, {"1": 90, "2": 10})
+
+
+def test_a_change_of_spec_in_mid_rollout_abandons_the_version_under_way() -> None:
+    decided = plan(spec(V3), STEPPING, {"1": UP, "2": replace(UP, backlog=4)}, 5)
+    assert (decided.state.target, decided.state.phase) == (V3, "Starting")
+    assert (decided.weights, decided.redirect) == ({"1": 100}, {"2": "1"})
+    back = plan(spec(V1), STEPPING, {"1": UP, "2": replace(UP, backlog=4)}, 5)
+    assert (back.state.target, back.weights, back.redirect) == (None, {"1": 100}, {"2": "1"})
+
+
+@pytest.mark.parametrize(("paused", "seen", "reason"), [(True, {}, "Paused"), (False, None, "RedisUnavailable")])
+def test_paused_or_blind_the_operator_leaves_everything_as_it_is(paused: bool, seen: Any, reason: str) -> None:
+    decided = plan(replace(spec(V3), paused=paused), STEPPING, seen, 10_000)
+    assert (decided.state, decided.reason, decided.weights) == (STEPPING, reason, {"1": 90, "2": 10})
+    assert (decided.remove, decided.redirect, decided.events) == ((), {}, ())
+
+
+@pytest.mark.parametrize(
+    ("done", "failed", "pause_over", "verdict"),
+    [
+        (0, 0, False, "Wait"),
+        (0, 0, True, "Inconclusive"),
+        (0, 1, True, "Inconclusive"),
+        (0, 2, False, "Fail"),
+        (49, 1, False, "Wait"),
+        (49, 1, True, "Pass"),
+        (48, 2, True, "Fail"),
+        (980, 20, True, "Pass"),
+        (979, 21, True, "Fail"),
+    ],
+)
+def test_the_verdict_needs_evidence_to_fail_and_time_and_jobs_to_pass(
+    done: int, failed: int, pause_over: bool, verdict: str
+) -> None:
+    assert judge(Analysis(), counted(done, failed), pause_over)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("latency", "seconds"),
+    [
+        ((), 0.0),
+        ((0,) * 12, 0.0),
+        ((95, 5) + (0,) * 10, LATENCY_BOUNDS[0]),
+        ((94, 6) + (0,) * 10, LATENCY_BOUNDS[1]),
+        ((0,) * 11 + (1,), float("inf")),
+    ],
+)
+def test_p95_is_the_bound_of_the_bucket_it_falls_into(latency: tuple[int, ...], seconds: float) -> None:
+    assert p95_seconds(latency) == seconds
+
+
+def test_counters_that_began_anew_are_taken_whole() -> None:
+    assert counted(3).since(counted(100)) == counted(3)
+    assert Counters(9, 2, (1, 2)).since(Counters(4, 1, (1, 0))) == Counters(5, 1, (0, 2))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        STABLE,
+        STEPPING,
+        RolloutState(stable=V2, recent=(V1,), failed=Failure("3", "d", "r", "m"), retiring=("1",), abandoned=("3",)),
+    ],
+)
+def test_a_restart_remembers_everything(state: RolloutState) -> None:
+    assert RolloutState.from_status({"rollout": state.to_status()}) == state
+
+
+_SEEN = st.builds(
+    Seen,
+    ready_workers=st.integers(0, 2),
+    backlog=st.integers(0, 3),
+    counters=st.builds(counted, st.integers(0, 200), st.integers(0, 5)),
+    rejected=st.sampled_from(["", "", "", "wrong digest"]),
+    golden=st.sampled_from([None, Golden(), PROVEN, Golden(True, 0.5)]),
+)  # fmt: skip
+_MOMENT = st.tuples(
+    st.sampled_from([V1, V2, V3]),
+    st.one_of(st.none(), st.dictionaries(st.sampled_from("123"), _SEEN)),
+    st.integers(1, 700),
+)
+
+
+@given(st.lists(_MOMENT, min_size=1, max_size=25))
+def test_whatever_happens_every_new_job_has_one_place_to_go(story: list[Any]) -> None:
+    state, now, was_stable = RolloutState(), 0.0, False
+    for model, seen, seconds in story:
+        now += seconds
+        decided = plan(spec(model), state, seen, now)
+        _check(decided, was_stable)
+        again = plan(spec(model), decided.state, seen, now)
+        assert plan(spec(model), again.state, seen, now).state == again.state or again.state.phase != "Idle"
+        state, was_stable = decided.state, decided.state.stable is not None
+
+
+def _check(decided: Plan, was_stable: bool) -> None:
+    state = decided.state
+    assert sum(decided.weights.values()) == (100 if state.stable else 0)
+    assert state.stable is not None or not was_stable, "a stable version is never lost"
+    served = {version.version for version in decided.workers}
+    assert set(decided.weights) <= served, "no share without workers"
+    assert not served & set(decided.remove), "no workers removed that are needed"
+    assert not set(decided.weights) & set(decided.redirect), "no share for a closed queue"
+    assert set(decided.redirect.values()) <= served
+    if state.failed and not (state.target and state.target.version == state.failed.version):
+        assert decided.weights.get(state.failed.version, 0) == 0 or state.stable == ModelVersion(
+            state.failed.version, state.failed.digest
+        )
+
+
+def test_weights_follow_from_the_state_alone() -> None:
+    assert weights(spec(), replace(STEPPING, step=7)) == {"1": 50, "2": 50}
