@@ -21,7 +21,7 @@ from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
 from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
-from iris_service.jobs.keys import PENDING, TASK, Target, queue_keys, result_key
+from iris_service.jobs.keys import OUTCOMES, PENDING, TASK, Target, queue_keys, result_key
 from iris_service.jobs.pressure import QueueReading, retry_after_seconds, smoothed_rate
 from iris_service.schemas import Envelope, Payload, envelope_from_json
 
@@ -136,7 +136,7 @@ class JobQueue:
         ]  # fmt: skip
         for item in items:
             arguments += item
-        replies: list[int] = await self._enqueue(keys=(self._keys.waiting, self._keys.counts), args=arguments)
+        replies: list[int] = await self._enqueue(args=arguments)
         return replies
 
     async def _flush_looks(self, job_ids: Sequence[str]) -> Sequence[bytes | bool]:
@@ -177,7 +177,7 @@ class JobQueue:
             redis_up=True,
             waiting=waiting,
             running=running,
-            outcomes={name.decode(): int(value) for name, value in counts.items()},
+            outcomes={name: int(counts.get(name.encode(), 0)) for name in OUTCOMES},
             memory_ratio=memory["used_memory"] / limit if limit else 0.0,
             answered_per_second=0.0,
         )

@@ -27,6 +27,13 @@ KNOWN_QUEUES = "iris:queues"
 ANSWERED_CHANNEL = "iris:answered"
 """Messages are job ids, separated by spaces, whose envelopes have just been written."""
 RECOVERY_LOCK = "iris:recovery:lock"
+REDIRECT_PREFIX = "iris:redirect:"
+"""+ queue name: the queue that takes its jobs since the operator has closed it."""
+
+OUTCOMES = ("accepted", "done", "error", "expired", "refused", "recovered", "quarantined")
+"""What is counted of a queue's jobs. `refused` are answers that came second."""
+LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds, in seconds, of the buckets in which workers count task times; the last bucket has none."""
 
 
 class Target(NamedTuple):
@@ -55,7 +62,7 @@ class QueueKeys(NamedTuple):
     running: str
     """Sorted set of `<job id>:<execution id>`, scored by the Unix second its lease ends."""
     counts: str
-    """Totals since the queue began: accepted, done, error, expired, refused, recovered, quarantined, busy_us."""
+    """Totals since it began: `OUTCOMES`, busy_us (microseconds of work), latency:<bucket> (jobs by task time)."""
 
 
 def queue_keys(queue: str) -> QueueKeys:

@@ -31,3 +31,21 @@ local function read_job(id, ...)
   if fields.err then return nil end
   return fields
 end
+
+-- The queue that takes the jobs of `queue` now: itself, or where the operator has sent them when it closed it.
+local function open_queue(queue)
+  for _ = 1, 8 do
+    local other = redis.call('GET', 'iris:redirect:' .. queue)
+    if not other then break end
+    queue = other
+  end
+  return queue
+end
+
+-- Puts a job back on the queue that takes its kind now.
+local function requeue(id, queue, command)
+  local open = open_queue(queue)
+  redis.call('HSET', 'rq:job:' .. id, 'status', 'queued', 'origin', open)
+  redis.call('HDEL', 'rq:job:' .. id, 'execution')
+  redis.call(command, 'rq:queue:' .. open, id)
+end

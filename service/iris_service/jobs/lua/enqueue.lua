@@ -1,9 +1,9 @@
 -- Accepts jobs: ledger, job hash and queue in one atomic step, once per id.
--- KEYS: waiting, counts
+-- A queue the operator has closed passes its jobs on, so that no API process has to know of it in time.
 -- ARGV: queue, queue limit, deadline seconds, time stamp, timeout, retries, failure ttl, then id, data for each job
 -- Returns one number a job: 1 accepted, 2 known already (an earlier try whose reply was lost), 0 the queue is full
-local waiting, counts = KEYS[1], KEYS[2]
-local queue, stamp, timeout, retries, failure_ttl = ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local queue, stamp, timeout, retries, failure_ttl = open_queue(ARGV[1]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local waiting, counts = 'rq:queue:' .. queue, 'iris:counts:' .. queue
 local room = tonumber(ARGV[2]) - redis.call('LLEN', waiting)
 local deadline = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[3])
 local replies, ids, ledger = {}, {}, {}

@@ -1,11 +1,11 @@
 -- Publishes the answers of a batch and clears its bookkeeping.
 -- KEYS: running, counts, worker
--- ARGV: execution id, result ttl, busy microseconds, then id, envelope for each job
+-- ARGV: execution id, result ttl, busy microseconds, latency bucket of the batch, then id, envelope for each job
 -- Returns the ids whose answer came second and was not published
 local running, counts, worker = KEYS[1], KEYS[2], KEYS[3]
 local execution, ttl, busy_us = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local published, refused, jobs, ids, leases, done, failed = {}, {}, {}, {}, {}, 0, 0
-for at = 4, #ARGV, 2 do
+for at = 5, #ARGV, 2 do
   local id, envelope = ARGV[at], ARGV[at + 1]
   local key = 'iris:result:' .. id
   if redis.call('SET', key, envelope, 'NX', 'EX', ttl) then
@@ -24,7 +24,10 @@ redis.call('ZREM', 'iris:pending', unpack(ids))
 redis.call('HSET', worker, 'state', 'idle')
 if #refused > 0 then redis.call('HINCRBY', counts, 'refused', #refused) end
 if #published > 0 then
-  if done > 0 then redis.call('HINCRBY', counts, 'done', done) end
+  if done > 0 then
+    redis.call('HINCRBY', counts, 'done', done)
+    redis.call('HINCRBY', counts, 'latency:' .. ARGV[4], done)
+  end
   if failed > 0 then redis.call('HINCRBY', counts, 'error', failed) end
   redis.call('HINCRBY', counts, 'busy_us', busy_us)
   redis.call('HINCRBY', worker, 'successful_job_count', done)

@@ -1,8 +1,8 @@
 -- Returns the job of a lease that has ended to its queue, or ends it when its attempts are used up.
--- KEYS: waiting, running, counts
--- ARGV: member (job id:execution id), full retries, result ttl, envelope for the lost, envelope for the unreadable
+-- KEYS: running, counts
+-- ARGV: member (job id:execution id), full retries, result ttl, envelope for the lost, envelope for the unreadable, queue
 -- Returns what was done, one word
-local waiting, running, counts = KEYS[1], KEYS[2], KEYS[3]
+local running, counts = KEYS[1], KEYS[2]
 local member, full, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local ends = redis.call('ZSCORE', running, member)
 if not ends or tonumber(ends) > unix_now() then return 'alive' end
@@ -29,9 +29,8 @@ if retries < 1 then
   forget(id)
   return 'lost'
 end
-redis.call('HSET', 'rq:job:' .. id, 'retries_left', retries - 1, 'status', 'queued')
-redis.call('HDEL', 'rq:job:' .. id, 'execution')
+redis.call('HSET', 'rq:job:' .. id, 'retries_left', retries - 1)
 -- the first time to the front, for it has waited; later to the back, for it may be what kills its workers
-redis.call(retries >= full and 'LPUSH' or 'RPUSH', waiting, id)
+requeue(id, ARGV[6], retries >= full and 'LPUSH' or 'RPUSH')
 redis.call('HINCRBY', counts, 'recovered', 1)
 return 'requeued'
