@@ -21,6 +21,9 @@ MAX_CARD_BYTES = 262_144
 MAX_ARTIFACT_BYTES = 67_108_864
 """A forest of 100 trees is about 80 KB as ONNX."""
 
+PROBABILITIES = "probabilities"
+"""The output of an ONNX artifact that is served; skl2onnx names it so."""
+
 MODEL_NAME = r"\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z"
 VERSION_NAME = r"\A[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
 

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from iris_service.errors import ExportRefused
+from iris_service.model.card import PROBABILITIES
 from iris_service.model.scoring import Matrix, Scorer, probabilities
 
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 """Fixed, so that a newer converter gives the same file; every ONNX Runtime since 1.12 reads it."""
 AGREEMENT = 1e-6
-"""Largest difference between ONNX and scikit-learn; 100 trees added up in 32 bits differ by 4e-7."""
+"""Largest difference between ONNX and scikit-learn; 32 bits alone make 3e-8 of it."""
 SAMPLE = 10_000
 GRID_STEPS_PER_UNIT = 10
 """Fisher measured to the millimetre."""
@@ -37,8 +38,24 @@ def onnx_bytes(estimator: Any, features: int) -> bytes:
         options={id(estimator): {"zipmap": False}},
         target_opset=OPSETS,
     )
+    _divide_once(model.graph, len(estimator.estimators_))
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _divide_once(graph: Any, trees: int) -> None:
+    """Let the trees' votes be added up first and divided last, as scikit-learn does.
+
+    The converter divides every leaf, and a hundred times 0.01 in 32 bits is 0.9999993; votes are whole numbers.
+    """
+    from onnx import TensorProto, helper
+
+    (forest,) = graph.node
+    (votes,) = (attribute for attribute in forest.attribute if attribute.name == "class_weights")
+    votes.floats[:] = [weight * trees for weight in votes.floats]
+    forest.output[1] = "votes"
+    graph.initializer.append(helper.make_tensor("trees", TensorProto.FLOAT, [], [trees]))
+    graph.node.append(helper.make_node("Div", ["votes", "trees"], [PROBABILITIES]))
 
 
 def skops_bytes(estimator: Any) -> bytes:

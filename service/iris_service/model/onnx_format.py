@@ -8,11 +8,8 @@ from typing import Any
 import onnxruntime
 
 from iris_service.errors import ModelRejected
-from iris_service.model.card import Card
+from iris_service.model.card import PROBABILITIES, Card
 from iris_service.model.scoring import Matrix, Scorer
-
-PROBABILITIES = "probabilities"
-"""The output that must be there; skl2onnx names it so."""
 
 # Weights kept outside the file are covered by no digest, and ONNX Runtime reads them from the working directory or,
 # by a special name, from the memory of the process. Each is announced by a protobuf string "location", whose length

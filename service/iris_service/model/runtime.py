@@ -32,7 +32,7 @@ class Model:
         self._score = score
 
     def predict(self, rows: Sequence[Row]) -> list[tuple[float, ...]]:
-        """Probabilities for each row in class order, from 0 to 1, rounded to 6 decimals.
+        """Probabilities for each row in class order, from 0 to 1, rounded to 7 decimals.
 
         Rows must have passed `signature.row`. Raises `InvalidInput` for rows of another length, `PredictionFailed` when
         the model answers something that is not a distribution over the classes, and whatever the model itself raises:

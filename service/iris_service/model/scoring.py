@@ -14,10 +14,10 @@ Matrix = npt.NDArray[np.float32]
 Scorer = Callable[[Matrix], npt.NDArray[np.floating]]
 """Rows by features in, rows by classes out."""
 
-DECIMALS = 6
-"""Answers are rounded to this. ONNX Runtime adds up 32-bit floats: a vote of 12 trees in 100 comes as 0.11999998."""
+DECIMALS = 7
+"""Answers are rounded to this, about what 32 bits hold: 12 trees in 100 are 0.12 and not 0.11999999731779099."""
 TOLERANCE = 1e-5
-"""How far a row's sum may be from 1, and a value below 0; ten times what 100 trees in 32 bits add up to."""
+"""How far a row's sum may be from 1, and a value below 0; a thousand small 32-bit numbers can add up to less."""
 
 
 def matrix(rows: Sequence[Row], features: int) -> Matrix:
