@@ -45,6 +45,7 @@ class Valkey:
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            restore_signals=False,  # SIGXFSZ stays ignored: a file size limit then looks like a full disk
         )  # fmt: skip
         if wait:
             self.wait_until_up()

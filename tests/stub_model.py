@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import time
 from collections.abc import Sequence
 
@@ -45,6 +46,8 @@ def _misbehave(how: float) -> None:
     if how == HANGS:
         while True:
             pass
+    if how in (HANGS_IN_C, HANGS_WITH_THE_LOCK):  # the alarm would end the sleep, as it ends no real C loop
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     if how == HANGS_IN_C:
         ctypes.CDLL(None).sleep(60)
     if how == HANGS_WITH_THE_LOCK:

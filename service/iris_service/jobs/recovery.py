@@ -14,6 +14,9 @@ from uuid import uuid4
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
+from rq.exceptions import NoSuchJobError
+from rq.job import JobStatus
+from rq.job_lifecycle import record_job_failure
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
@@ -53,8 +56,8 @@ class Recovery:
         self._sweeps = 0
         self._on_intermediate: dict[tuple[str, str], float] = {}
         self._missing: set[str] = set()
-        self._recover, self._restore, self._expire = (
-            client.register_script(scripts.source(name)) for name in ("recover", "restore", "expire")
+        self._recover, self._restore, self._expire, self._set_aside = (
+            client.register_script(scripts.source(name)) for name in ("recover", "restore", "expire", "set_aside")
         )
         self._release = client.register_script(_RELEASE)
 
@@ -87,28 +90,47 @@ class Recovery:
     def _return_lost(self, queue: str) -> None:
         keys = queue_keys(queue)
         expired = self._client.zrangebyscore(keys.running, "-inf", self._redis_now(), 0, _PAGE)
-        foreign = False
         for member in expired:
             done = self._step(
-                "recover", member, self._recover, (keys.waiting, keys.running, keys.counts),
+                "recover", member, self._recover, (keys.running, keys.counts),
                 (member, self._jobs.attempts - 1, self._jobs.result_ttl_seconds,
-                 self._envelope("WORKER_LOST", queue), self._envelope("UNREADABLE", queue)),
+                 self._envelope("WORKER_LOST", queue), self._envelope("UNREADABLE", queue), queue),
             )  # fmt: skip
-            foreign = foreign or done == "foreign"
-        if foreign:
-            self._clean_up_for_rq(queue)
+            if done == "foreign":
+                self._end_foreign(queue, keys, member)
 
-    def _clean_up_for_rq(self, queue: str) -> None:
-        """Let RQ retry or fail the jobs of other functions that share the queue."""
+    def _end_foreign(self, queue: str, keys: QueueKeys, member: bytes) -> None:
+        """Let RQ retry or fail a job of another function.
+
+        Not RQ's own cleanup of the queue: by this process' clock, that would take our live jobs along.
+        """
+        job_id = member.partition(b":")[0]
         try:
-            registry = Queue(
-                queue, connection=self._client, job_class=FixedTaskJob, serializer=JSONSerializer
-            ).started_job_registry
-            registry.cleanup()
-        except RedisError:
-            raise
-        except Exception as exc:  # one unreadable foreign job must not stop recovery
-            _log.error("rq's own cleanup failed", queue=queue, reason=f"{type(exc).__name__}: {exc}"[:200])
+            self._retry_or_fail(queue, job_id.decode())
+        except NoSuchJobError:
+            pass
+        except Exception as exc:
+            if isinstance(exc, RedisError) and not str(exc).startswith("WRONGTYPE"):
+                raise
+            _log.error("foreign job set aside", queue=queue, reason=f"{type(exc).__name__}: {exc}"[:200])
+            self._set_aside(
+                keys=(keys.intermediate, keys.counts),
+                args=(job_id, self._envelope("UNREADABLE", queue), self._jobs.result_ttl_seconds),
+            )
+        self._client.zrem(keys.running, member)
+
+    def _retry_or_fail(self, queue: str, job_id: str) -> None:
+        job = FixedTaskJob.fetch(job_id, connection=self._client, serializer=JSONSerializer)
+        if job.get_status(refresh=False) != JobStatus.STARTED:
+            return
+        rq_queue = Queue(queue, connection=self._client, job_class=FixedTaskJob, serializer=JSONSerializer)
+        with self._client.pipeline() as pipeline:
+            if job.retries_left and job.retries_left > 0:
+                job.retry(rq_queue, pipeline)
+            else:
+                record_job_failure(job, "its worker died", pipeline)
+                rq_queue.enqueue_dependents(job, refresh_job_status=False)
+            pipeline.execute()
 
     def _return_stranded(self, queue: str) -> None:
         keys = queue_keys(queue)
@@ -155,7 +177,7 @@ class Recovery:
     def _restore_job(self, raw: bytes, queue: str, keys: QueueKeys, *, stranded: bool) -> None:
         self._step(
             "restore", raw, self._restore, (keys.waiting, keys.intermediate, keys.running, keys.counts),
-            (raw, self._jobs.result_ttl_seconds, self._envelope("UNREADABLE", queue), int(stranded)),
+            (raw, self._jobs.result_ttl_seconds, self._envelope("UNREADABLE", queue), int(stranded), queue),
         )  # fmt: skip
 
     def _step(self, name: str, job: bytes, script: Any, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> str:

@@ -49,11 +49,11 @@ class Watchdog:
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
         """Raise `TookTooLong` inside after `seconds`; end the process if that does not help. Main thread only."""
-        self._hung_at = time.monotonic() + seconds + HUNG_GRACE_SECONDS
-        faulthandler.dump_traceback_later(seconds + _LOCKED_GRACE_SECONDS, exit=True)
-        signal.signal(signal.SIGALRM, _too_long)  # RQ's own time limit takes the handler away
-        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
+            self._hung_at = time.monotonic() + seconds + HUNG_GRACE_SECONDS
+            faulthandler.dump_traceback_later(seconds + _LOCKED_GRACE_SECONDS, exit=True)
+            signal.signal(signal.SIGALRM, _too_long)  # RQ's own time limit takes the handler away
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             yield
         finally:
             try:

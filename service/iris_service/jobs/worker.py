@@ -3,8 +3,9 @@
 What of RQ 3.0 is relied on, and held by `tests/integration/test_rq_contract.py`:
 - overridden: `Worker.execute_job`, `.dequeue_job_and_maintain_ttl`, `.request_stop`, `.heartbeat`, `.set_state`,
   `.run_maintenance_tasks`, `.check_for_suspension`, `.register_birth`,
-  `.register_death`, `.connection_timeout`; `Job.restore`, `Job.func`
-- used though private: `Worker._stop_requested`, `Worker._shutdown_requested_date`, `Worker._state`
+  `.register_death`, `.unsubscribe`, `.connection_timeout`; `Job.restore`, `Job.func`
+- used though private: `Worker._stop_requested`, `Worker._shutdown_requested_date`, `Worker._state`,
+  `Worker._install_signal_handlers` (overridden)
 - key names and job fields: `jobs.keys` and `lua/`
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from types import FrameType
@@ -21,13 +23,12 @@ from uuid import uuid4
 
 import structlog
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from rq import Queue, SimpleWorker
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now as rq_now
 from rq.utils import utcformat
 from rq.worker.base import WorkerStatus
@@ -36,7 +37,7 @@ from iris_service.config import JobSettings, Settings
 from iris_service.jobs import scripts
 from iris_service.jobs.batch import Claim, Outcome, Predictor, answer
 from iris_service.jobs.client import BLOCK_SECONDS, connect
-from iris_service.jobs.keys import KNOWN_QUEUES, TASK, Target, queue_keys
+from iris_service.jobs.keys import KNOWN_QUEUES, LATENCY_BOUNDS, TASK, Target, queue_keys
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.schemas import Answered, Failed, envelope_to_json
 from iris_service.telemetry import WorkerMetrics
@@ -46,6 +47,7 @@ LEASE_SECONDS = 5
 _HEARTBEAT_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 1.0
 _COMPLAIN_EVERY = 30
+_LONGEST_TIMEOUT_SECONDS = 86_400
 
 _OUR_JOB = b'["' + TASK.encode() + b'",'
 _FORGEABLE = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
@@ -98,6 +100,8 @@ class IrisWorker(SimpleWorker):
         self.keys = queue_keys(target.queue)
         self.on_outcomes: Callable[[list[Outcome], set[str]], None] = lambda _outcomes, _refused: None
         self.on_progress: Callable[[], None] = lambda: None
+        self.early_signals: Sequence[int] = ()
+        """What arrived before this worker had its own signal handlers."""
         self.watchdog: Watchdog | None = None
         self.in_hand: _Batch | None = None
         self._beaten_at = float("-inf")
@@ -149,16 +153,26 @@ class IrisWorker(SimpleWorker):
         except NoSuchJobError:  # answered by somebody else, or cancelled
             self._redis.lrem(intermediate, 1, found)
             return None
-        except (RedisConnectionError, RedisTimeoutError):
-            raise
+        except RedisError as exc:
+            if not str(exc).startswith("WRONGTYPE"):  # loading, busy, read-only: the job is not to blame
+                raise
+            self._put_aside(found, exc)
+            return None
         except Exception as exc:  # whatever somebody wrote there must not stop us
-            _log.error("job set aside: it cannot be read", job_id=job_id, reason=f"{type(exc).__name__}: {exc}"[:200])
-            self._set_aside(
-                keys=(intermediate, self.keys.counts),
-                args=(found, self._unreadable(), self.jobs.result_ttl_seconds),
-            )
+            self._put_aside(found, exc)
             return None
         return job
+
+    def _put_aside(self, job_id: bytes, reason: Exception) -> None:
+        _log.error(
+            "job set aside: it cannot be read",
+            job_id=job_id.decode(errors="replace"),
+            reason=f"{type(reason).__name__}: {reason}"[:200],
+        )
+        self._set_aside(
+            keys=(self.keys.intermediate, self.keys.counts),
+            args=(job_id, self._unreadable(), self.jobs.result_ttl_seconds),
+        )
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask Redis until it answers; gives up only when this worker is to stop. Every step is safe to repeat."""
@@ -207,14 +221,19 @@ class IrisWorker(SimpleWorker):
                 job_id=taken[at].decode(),
                 # the first may have been enqueued by RQ's own API, which compresses
                 arguments=job.data if at == 0 else taken[at + 1],
-                timeout_seconds=taken[at + 2] or self.jobs.timeout_seconds,
+                timeout_seconds=self._time_limit(taken[at + 2]),
                 attempt=max(1, self.jobs.attempts - taken[at + 3]),
             )
             for at in range(0, len(taken), 4)
         ]
 
+    def _time_limit(self, asked_seconds: int) -> int:
+        """Return the job's own limit; ours where it has none (RQ writes -1) or one that no timer takes."""
+        return asked_seconds if 0 < asked_seconds <= _LONGEST_TIMEOUT_SECONDS else self.jobs.timeout_seconds
+
     def _publish(self, execution: str, outcomes: list[Outcome], busy_us: int) -> set[str]:
-        arguments: list[Any] = [execution, self.jobs.result_ttl_seconds, busy_us]
+        bucket = bisect_left(LATENCY_BOUNDS, busy_us / 1e6)
+        arguments: list[Any] = [execution, self.jobs.result_ttl_seconds, busy_us, bucket]
         for outcome in outcomes:
             arguments += (outcome.claim.job_id, envelope_to_json(outcome.envelope))
         refused = self._finish(keys=(self.keys.running, self.keys.counts, self.key), args=arguments)
@@ -272,6 +291,10 @@ class IrisWorker(SimpleWorker):
         signal.signal(signal.SIGTERM, self.request_force_stop)
         self._stop_requested = True
 
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        self._stop_requested = self._stop_requested or bool(self.early_signals)
+
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Beat once a second at the most, and never die of a missed beat."""
         if pipeline is not None:
@@ -288,18 +311,29 @@ class IrisWorker(SimpleWorker):
             self._state = state
 
     def register_birth(self) -> None:
-        """Register, or go without: a full Redis refuses the entry but not the work."""
+        """Register, or go without: a Redis whose memory or disk is full refuses the entry, but work empties it."""
         try:
             super().register_birth()  # type: ignore[no-untyped-call]
-        except OutOfMemoryError:
-            _log.warning("worker not registered: redis is out of memory")
+            self._redis.sadd(KNOWN_QUEUES, self.queues[0].name)
+        except ResponseError as exc:
+            _log.warning("worker not registered", reason=str(exc)[:200])
             self.birth_date = self.last_heartbeat = rq_now()
 
     def register_death(self) -> None:
         self._tolerantly(super().register_death)
 
+    def unsubscribe(self) -> None:
+        self._tolerantly(super().unsubscribe)
+
     def check_for_suspension(self, burst: bool) -> None:
-        self._patiently(lambda: super(IrisWorker, self).check_for_suspension(burst))
+        self._patiently(lambda: self._check_for_suspension(burst))
+
+    def _check_for_suspension(self, burst: bool) -> None:
+        try:
+            super().check_for_suspension(burst)
+        except OutOfMemoryError:  # RQ sends a heartbeat along, which a full Redis refuses; the question it answers
+            if self._redis.exists(WORKERS_SUSPENDED):
+                raise
 
     def run_maintenance_tasks(self) -> None:
         """Leave that to recovery, which runs without workers too."""
@@ -322,17 +356,18 @@ def run_worker(
 
     `on_progress` is called at least every two seconds while the loop lives, but not during a prediction.
     """
+    early_signals = _note_signals()
     client = connect(settings.redis)
-    if not _wait_for(client):
+    if not _wait_for(client, early_signals):
         return 0
     worker = IrisWorker(
         client, model, settings.jobs, settings.worker.batch_size, frozenset(settings.worker.extra_tasks)
     )
     worker.on_outcomes = _Reporter(metrics)
     worker.on_progress = on_progress
+    worker.early_signals = early_signals
     worker.watchdog = Watchdog(settings.worker.max_rss_bytes, worker.renew_leases, worker.answer_hung)
     worker.watchdog.start()
-    client.sadd(KNOWN_QUEUES, worker.queues[0].name)
     _log.info("worker ready", queue=worker.queues[0].name, digest=model.digest, batch_size=settings.worker.batch_size)
     worker.work(logging_level=None)
     stopped = worker._stop_requested
@@ -340,11 +375,16 @@ def run_worker(
     return 0 if stopped else 1
 
 
-def _wait_for(client: Redis) -> bool:
-    """Wait until Redis answers; False when asked to stop before that."""
-    stopping: list[int] = []
+def _note_signals() -> list[int]:
+    """Return a list that grows with each request to stop, until the worker's loop has handlers of its own."""
+    received: list[int] = []
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda received, _frame: stopping.append(received))
+        signal.signal(signum, lambda number, _frame: received.append(number))
+    return received
+
+
+def _wait_for(client: Redis, stopping: Sequence[int]) -> bool:
+    """Wait until Redis answers; False when asked to stop before that."""
     complained = False
     while not stopping:
         try:
