@@ -125,3 +125,29 @@ def test_showing_a_card_imports_no_model_library() -> None:
 
 def test_the_json_of_a_card_is_the_card() -> None:
     assert card_from_json(card_to_json(committed_card())) == committed_card()
+
+
+WITHOUT_SKOPS = """
+import sys; from importlib.machinery import PathFinder; from pathlib import Path
+class Hidden(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] == "skops" else super().find_spec(name, path, target)
+sys.meta_path[:] = [Hidden if finder is PathFinder else finder for finder in sys.meta_path]
+from iris_service.config import ModelSettings; from iris_service.errors import ModelRejected
+from iris_service.model.runtime import load_model; from iris_service.model.verify import verify
+root = Path(sys.argv[1])
+verify(root / "iris" / "1", print)
+try:
+    load_model(ModelSettings(root, artifact_format="skops"))
+except ModelRejected as refusal:
+    print(refusal)
+"""
+
+
+def test_an_installation_for_serving_verifies_what_it_can_and_says_what_it_lacks() -> None:
+    command = [sys.executable, "-c", WITHOUT_SKOPS, str(COMMITTED)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "onnx: answers the 11 golden rows as the card says" in lines
+    assert "skops: not loaded, because skops is not installed here" in lines
+    assert lines[-1] == "a skops artifact needs skops, which is not installed here"

@@ -56,7 +56,11 @@ def load_artifact(repository: ModelRepository, card: Card, artifact_format: str,
     if artifact_format in ("joblib", "pickle") and not allow_pickle:
         raise ModelRejected(f"loading {artifact_format} runs its author's code: set IRIS_ALLOW_PICKLE=1 to accept that")
     data = repository.artifact_bytes(card, artifact_format)
-    model = Model(card, card.artifact(artifact_format).digest, _parse(artifact_format, data, card))
+    try:
+        score = _parse(artifact_format, data, card)
+    except ModuleNotFoundError as exc:
+        raise ModelRejected(f"a {artifact_format} artifact needs {exc.name}, which is not installed here") from exc
+    model = Model(card, card.artifact(artifact_format).digest, score)
     _prove(model)
     return model
 

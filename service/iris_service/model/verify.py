@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from iris_service.errors import ModelRejected
@@ -40,15 +41,14 @@ def _verify_artifact(repository: ModelRepository, card: Card, name: Format, tell
     if name in ("joblib", "pickle"):
         tell(f"{name}: not loaded, because that would run its author's code")
         return
+    if name == "skops" and find_spec("skops") is None:
+        tell("skops: not loaded, because skops is not installed here")
+        return
     # imported late: `card_at` is for processes without model libraries too
     from iris_service.model.runtime import load_artifact
 
-    try:
-        load_artifact(repository, card, name, allow_pickle=False)
-    except ModuleNotFoundError as exc:
-        tell(f"{name}: not loaded, because {exc.name} is not installed here")
-    else:
-        tell(f"{name}: answers the {len(card.golden)} golden rows as the card says")
+    load_artifact(repository, card, name, allow_pickle=False)
+    tell(f"{name}: answers the {len(card.golden)} golden rows as the card says")
 
 
 def _repository_of(path: Path) -> ModelRepository:
