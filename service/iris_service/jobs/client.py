@@ -22,7 +22,7 @@ def connect(settings: RedisSettings) -> redis.Redis:
         settings.url,
         socket_timeout=5,
         socket_connect_timeout=2,
-        socket_keepalive=True,
+        **_keepalive(settings),
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3),
         health_check_interval=15,
     )
@@ -34,7 +34,7 @@ def connect_async(settings: RedisSettings) -> redis.asyncio.Redis:
         settings.url,
         socket_timeout=settings.timeout_seconds,
         socket_connect_timeout=settings.timeout_seconds,
-        socket_keepalive=True,
+        **_keepalive(settings),
         retry=AsyncRetry(ConstantBackoff(0.05), 1),
         health_check_interval=15,
     )
@@ -48,3 +48,8 @@ def stop_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _keepalive(settings: RedisSettings) -> dict[str, bool]:
+    # redis-py refuses the option on a Unix socket, which has no far end to lose
+    return {} if settings.url.startswith("unix:") else {"socket_keepalive": True}
