@@ -166,6 +166,11 @@ class Settings:
         return settings
 
 
+def environment(overrides: Mapping[str, str]) -> dict[str, str]:
+    """This process' environment with some variables replaced: for options of a command, and for child processes."""
+    return {**os.environ, **overrides}
+
+
 class _Reader:
     """Reads one variable at a time and remembers which names exist."""
 

@@ -22,6 +22,12 @@ class SettingsError(IrisError):
     code = "BAD_SETTINGS"
 
 
+class CannotStart(IrisError):
+    """Something on this machine is in the way: do what the message says and start again."""
+
+    code = "CANNOT_START"
+
+
 class MalformedBody(IrisError):
     """The bytes are not what their content type says: mend the encoder."""
 
