@@ -1,0 +1,79 @@
+"""`python -m iris_service.worker`: load the model and let it prove itself, then answer jobs until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from iris_service.config import Settings
+from iris_service.errors import ModelRejected, SettingsError
+from iris_service.telemetry import WorkerMetrics, configure_logging
+
+STUCK_GRACE_SECONDS = 15.0
+"""A worker is silent during a prediction, for which it has its job's time limit, and says something every 2 s else."""
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    try:
+        return serve(Settings.from_env())
+    except SettingsError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return os.EX_CONFIG
+
+
+def serve(settings: Settings) -> int:
+    """Answer jobs until SIGTERM or SIGINT and return the exit code: 0, or `os.EX_DATAERR` when the model is rejected.
+
+    Raises `SettingsError` when the metrics port is taken.
+    """
+    # imported here: they take most of a second, and a wrong setting should be said before that
+    from iris_service.jobs.worker import run_worker
+    from iris_service.model.runtime import load_model
+
+    configure_logging(settings.log, "worker")
+    started_at = time.monotonic()
+    try:
+        model = load_model(settings.model)
+    except ModelRejected as exc:
+        _log.error("model rejected", code=exc.code, reason=str(exc))
+        return os.EX_DATAERR
+    seconds = round(time.monotonic() - started_at, 3)
+    _log.info("model ready", model=model.name, version=model.version, digest=model.digest, seconds=seconds)
+    metrics = WorkerMetrics(CollectorRegistry(), model=model.name, version=model.version, digest=model.digest)
+    progress = Progress(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS, time.monotonic)
+    if settings.worker.metrics_port is not None:
+        _serve_metrics(settings, metrics, progress)
+    return run_worker(settings, model, metrics, progress.made)
+
+
+class Progress:
+    """Whether the worker's loop still turns. Before its first turn it may wait for Redis for ever: that is healthy."""
+
+    def __init__(self, patience_seconds: float, clock: Callable[[], float]) -> None:
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._made_at: float | None = None
+
+    def made(self) -> None:
+        self._made_at = self._clock()
+
+    def healthy(self) -> bool:
+        return self._made_at is None or self._clock() - self._made_at < self._patience_seconds
+
+
+def _serve_metrics(settings: Settings, metrics: WorkerMetrics, progress: Progress) -> None:
+    from iris_service.worker.metrics_server import start_metrics_server
+
+    port = start_metrics_server(settings.worker, metrics.registry, progress.healthy)
+    _log.info("metrics served", host=settings.worker.metrics_host, port=port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
