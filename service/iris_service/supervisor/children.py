@@ -1,0 +1,46 @@
+"""The processes of one machine as a list: what runs, with which environment, and how long it may take to stop. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from iris_service.config import Settings
+from iris_service.supervisor.child import ChildSpec
+
+API_STOP_SECONDS = 12.0
+"""It gives its callers ten."""
+RECOVERY_STOP_SECONDS = 10.0
+WORKER_GRACE_SECONDS = 2.0
+"""On top of the time limit of the job in hand."""
+
+
+def our_children(settings: Settings, env: Mapping[str, str], workers: int) -> list[ChildSpec]:
+    """Recovery, the workers and the API, in the order of their start; `env` holds their settings."""
+    job_seconds = settings.jobs.timeout_seconds
+    return [
+        ChildSpec("recovery", 1, _iris("recovery"), env, RECOVERY_STOP_SECONDS),
+        *(
+            ChildSpec(
+                name=f"worker-{number}",
+                rank=1,
+                command=_iris("worker"),
+                env=_worker_env(settings, env, number),
+                stop_seconds=job_seconds + WORKER_GRACE_SECONDS,
+            )
+            for number in range(1, workers + 1)
+        ),
+        ChildSpec("api", 2, _iris("api"), env, API_STOP_SECONDS),
+    ]
+
+
+def _iris(command: str) -> tuple[str, ...]:
+    # -P: a file named like a library in the folder where `iris up` was typed is not that library
+    return (sys.executable, "-P", "-m", "iris_service.cli", command)
+
+
+def _worker_env(settings: Settings, env: Mapping[str, str], number: int) -> Mapping[str, str]:
+    """Several workers cannot share one metrics port: they count up from it."""
+    if port := settings.worker.metrics_port:
+        return {**env, "IRIS_METRICS_PORT": str(port + number - 1)}
+    return env
