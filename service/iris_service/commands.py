@@ -1,0 +1,144 @@
+"""What each `iris` command does: calls one thing and prints for a person. Imports only what the command needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iris_service.config import Settings, environment
+
+if TYPE_CHECKING:
+    from iris_service.supervisor.up import Ready
+
+CURL = "{url}/iris/api/v1.0/getpred?sepal_length=5.1&sepal_width=3.5&petal_length=1.4&petal_width=0.2"
+
+
+def up(arguments: argparse.Namespace) -> int:
+    from iris_service.supervisor.up import up as run_up
+    from iris_service.telemetry import configure_logging
+
+    options = {"IRIS_PORT": arguments.port, "IRIS_MODEL_VERSION": arguments.model_version}
+    env = environment({name: value for name, value in options.items() if value is not None})
+    settings = Settings.from_env(env)
+    configure_logging(settings.log, "supervisor")
+    return run_up(settings, env, arguments.workers, arguments.data, _say_ready)
+
+
+def _say_ready(ready: Ready) -> None:
+    workers = f"{ready.workers} worker" + ("" if ready.workers == 1 else "s")
+    queue = f"rq info --url '{ready.redis_url}'"
+    lines = [
+        f"iris is ready: {ready.model} version {ready.version}, {workers}. Ctrl-C stops everything.",
+        f"  api     {ready.api_url}",
+        f"  queue   {queue}",
+        *([f"  data    {ready.data}"] if ready.data else []),
+        "  try     curl '" + CURL.format(url=ready.api_url) + "'",
+        f"  then    curl '{ready.api_url}/iris/api/v1.0/result/JOB_ID?wait=10'",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def api(_arguments: argparse.Namespace) -> int:
+    from iris_service.api.__main__ import serve
+
+    return serve(Settings.from_env())
+
+
+def worker(_arguments: argparse.Namespace) -> int:
+    from iris_service.worker.__main__ import serve
+
+    return serve(Settings.from_env())
+
+
+def recovery(_arguments: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+
+    from iris_service.jobs.recovery import run_recovery
+    from iris_service.telemetry import configure_logging
+
+    configure_logging(settings.log, "recovery")
+    return run_recovery(settings)
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    result = _remote_result(arguments) if arguments.url else _local_result(arguments)
+    if arguments.json:
+        print(json.dumps({"result": result}))
+        return 0
+    width = max(len(answer["class"]) for answer in result)
+    for answer in result:
+        print(f"{answer['class']:<{width}}  {answer['probability']}")
+    return 0
+
+
+def _local_result(arguments: argparse.Namespace) -> list[dict[str, str]]:
+    from iris_service.model.runtime import load_model
+
+    model = load_model(Settings.from_env().model)
+    [probabilities] = model.predict([model.signature.row(arguments.values)])
+    return [
+        {"class": name, "probability": f"{share:.3f}"}
+        for name, share in zip(model.signature.classes, probabilities, strict=True)
+    ]
+
+
+def _remote_result(arguments: argparse.Namespace) -> list[dict[str, str]]:
+    from iris_service.remote import Remote
+
+    return Remote(arguments.url, lambda sentence: print(sentence, file=sys.stderr)).predict(arguments.values)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    root = arguments.models or Settings.from_env().model.repository
+
+    from rich.console import Console
+
+    from iris_service.model.progress import progress_bars
+    from iris_service.model.recipes import RECIPES
+    from iris_service.model.report import print_card
+    from iris_service.model.train import train as train_version
+
+    version = arguments.model_version or _next_version(root)
+    with progress_bars(Console(stderr=True)) as progress:
+        card = train_version(root, version, RECIPES.get(version, RECIPES[max(RECIPES)]), progress)
+    print_card(card, Console())
+    print(f"published {root / card.model / card.version}")
+    return 0
+
+
+def _next_version(root: Path) -> str:
+    from iris_service.errors import ModelNotFound
+    from iris_service.model.store import ModelRepository
+
+    try:
+        published = ModelRepository(root).versions("iris")
+    except ModelNotFound:
+        published = []
+    return str(1 + max((int(version) for version in published if version.isdecimal()), default=0))
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    from iris_service.model.verify import verify as verify_version
+
+    card = verify_version(arguments.path, lambda sentence: print(f"ok  {sentence}"))
+    print(f"{card.model} {card.version} is as published")
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    from iris_service.model.card import card_to_json
+    from iris_service.model.verify import card_at
+
+    card = card_at(arguments.path)
+    if arguments.json:
+        print(card_to_json(card).decode(), end="")
+        return 0
+    from rich.console import Console
+
+    from iris_service.model.report import print_card
+
+    print_card(card, Console())
+    return 0

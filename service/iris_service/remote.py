@@ -1,0 +1,95 @@
+"""Ask a running server for one prediction, patiently, with nothing but the standard library: `iris predict --url`."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from iris_service.errors import InvalidInput, IrisError, MalformedBody, QueueUnavailable
+
+PATH = "/iris/api/v1.0"
+PATIENCE_SECONDS = 60.0
+"""Longest wait for an answer, pauses that the server asks for included."""
+_WAIT_SECONDS = 10
+_TIMEOUT_SECONDS = 30.0
+_SHORTEST_PAUSE_SECONDS = 1.0
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+Tell = Callable[[str], None]
+"""Gets a sentence each time the caller has to wait."""
+
+
+class Remote:
+    """One server, by the URL of its root."""
+
+    def __init__(self, url: str, tell: Tell, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise InvalidInput(f"--url must start with http:// or https://, not {url!r}", field="url")
+        self._root = url.rstrip("/") + PATH
+        self._tell = tell
+        self._deadline = time.monotonic() + patience_seconds
+
+    def predict(self, row: Sequence[float]) -> list[dict[str, str]]:
+        """The classes and probability texts for one flower, as the server answers them; raises `IrisError`."""
+        body = json.dumps({"data": [list(row)]}).encode()
+        job_id = self._ask(f"{self._root}/getpred", body)["job_id"]
+        while True:
+            answer = self._ask(f"{self._root}/result/{job_id}?wait={_WAIT_SECONDS}")
+            if "result" in answer:
+                probabilities: list[dict[str, str]] = answer["result"][0]
+                return probabilities
+            self._pause(_SHORTEST_PAUSE_SECONDS, "the prediction still waits for a worker")
+
+    def _ask(self, url: str, body: bytes | None = None) -> dict[str, Any]:
+        while True:
+            status, retry_after, document = _exchange(url, body)
+            if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+                return document
+            reason = str(document.get("error") or document.get("code") or f"HTTP {status}")
+            if status not in _BUSY:
+                raise _refusal(status, reason)
+            self._pause(retry_after, f"the server is busy ({reason})")
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        if time.monotonic() + seconds > self._deadline:
+            raise QueueUnavailable(f"{reason}: giving up")
+        self._tell(f"{reason}: trying again in {seconds:g} s")
+        time.sleep(seconds)
+
+
+def _exchange(url: str, body: bytes | None) -> tuple[int, float, dict[str, Any]]:
+    """Status, seconds of Retry-After, and the JSON object of the answer."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            return response.status, 0.0, _parse(response.read())
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, _retry_after(exc.headers.get("Retry-After")), _parse(exc.read())
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "reason", exc)
+        raise QueueUnavailable(f"no answer from {url.partition('/iris/')[0]}: {reason}") from exc
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise MalformedBody("the server does not answer in JSON: is this the URL of an iris API?")
+    return document
+
+
+def _retry_after(text: str | None) -> float:
+    return max(_SHORTEST_PAUSE_SECONDS, float(text)) if text and text.isdigit() else _SHORTEST_PAUSE_SECONDS
+
+
+def _refusal(status: int, reason: str) -> IrisError:
+    return InvalidInput(reason) if status < HTTPStatus.INTERNAL_SERVER_ERROR else IrisError(reason)
