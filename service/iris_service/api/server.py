@@ -64,7 +64,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
             self._refusal = _LARGE_HEAD
             raise ValueError  # the parser stops, and uvicorn calls send_400_response
         super().on_headers_complete()
