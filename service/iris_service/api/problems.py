@@ -25,7 +25,7 @@ STATUSES: Mapping[type[errors.IrisError], int] = {
 }
 """A class stands for its subclasses too. What is not listed is a fault of ours: 500, logged, not explained."""
 
-_PAGES = {
+PAGES = {
     404: ("PAGE_NOT_FOUND", "there is no such page"),
     405: ("METHOD_NOT_ALLOWED", "this page does not know that method; Allow lists those it knows"),
 }
@@ -51,9 +51,14 @@ def fault(request_id: str) -> Response:
     return problem(request_id, 500, "INTERNAL_SERVER_ERROR", "an internal error; the log has it under this request id")
 
 
+def status_of(kind: type[errors.IrisError]) -> int:
+    """Return the status of the nearest class in `STATUSES`."""
+    return next(STATUSES[known] for known in kind.__mro__ if known in STATUSES)
+
+
 async def on_iris_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, errors.IrisError)
-    status = next(STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES)
+    status = status_of(type(exc))
     headers = {"Retry-After": str(exc.retry_after_seconds or 1)} if isinstance(exc, errors.TryLater) else None
     return problem(request.scope["request_id"], status, exc.code, str(exc), headers=headers, field=exc.field)
 
@@ -64,7 +69,7 @@ async def on_http_error(request: Request, exc: Exception) -> Response:
     headers = {name: ", ".join(sorted(value.split(", "))) for name, value in (exc.headers or {}).items()}
     if request.method == "OPTIONS" and exc.status_code == 405:
         return Response(status_code=204, headers=headers)
-    code, error = _PAGES[exc.status_code]
+    code, error = PAGES[exc.status_code]
     return problem(request.scope["request_id"], exc.status_code, code, error, headers=headers)
 
 

@@ -27,6 +27,7 @@ GRACEFUL_STOP_SECONDS = 10
 _BAD = (400, "BAD_REQUEST", "this is not an HTTP request")
 _SLOW = (408, "REQUEST_TIMEOUT", f"the request did not arrive within {RECEIVE_SECONDS:g} seconds")
 _LARGE_HEAD = (431, "HEADERS_TOO_LARGE", f"the request line and headers have more than {MAX_HEAD_BYTES} bytes")
+REFUSALS = (_BAD, _SLOW, _LARGE_HEAD)
 
 _log = structlog.get_logger(__name__)
 

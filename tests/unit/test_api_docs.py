@@ -1,0 +1,53 @@
+"""docs/api.md is a promise, so it is held against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from iris_service.api import problems, server
+from iris_service.config import ApiSettings
+from iris_service.errors import IrisError
+from iris_service.schemas import FailureCode
+
+DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+ROWS = {
+    (int(status), code)
+    for status, codes in re.findall(r"^\| (\d{3}) \| (`[A-Z_`, ]+)", DOCS, re.MULTILINE)
+    for code in re.findall(r"[A-Z_]+", codes)
+}
+
+
+def with_subclasses(kind: type[IrisError]) -> set[type[IrisError]]:
+    return {kind}.union(*(with_subclasses(child) for child in kind.__subclasses__()))
+
+
+def test_every_error_is_documented_with_its_status_and_no_other_is() -> None:
+    known = {(problems.status_of(kind), kind.code) for mapped in problems.STATUSES for kind in with_subclasses(mapped)}
+    known |= {(status, code) for status, (code, _) in problems.PAGES.items()}
+    known |= {refusal[:2] for refusal in server.REFUSALS}
+    known |= {(500, "INTERNAL_SERVER_ERROR"), (503, "SERVICE_NOT_READY")}
+    assert known == ROWS
+
+
+@pytest.mark.parametrize("reason", get_args(FailureCode))
+def test_every_reason_of_a_failed_job_is_documented(reason: str) -> None:
+    assert f"| `{reason}` |" in DOCS
+
+
+def test_the_limits_are_documented_with_their_defaults() -> None:
+    api = ApiSettings()
+    for row in (
+        f"| {api.max_body_bytes >> 20} MiB | `IRIS_MAX_BODY_BYTES` |",
+        f"| {api.max_rows} | `IRIS_MAX_ROWS` |",
+        f"| {api.max_query_bytes} bytes | `IRIS_MAX_QUERY_BYTES` |",
+        f"| {api.max_wait_seconds:g} s | `IRIS_MAX_WAIT_SECONDS` |",
+        f"| {server.MAX_HEAD_BYTES >> 10} KiB | fixed |",
+        f"| {server.RECEIVE_SECONDS:g} s | fixed |",
+        f"| {server.KEEP_ALIVE_SECONDS} s | fixed |",
+        f"| {server.GRACEFUL_STOP_SECONDS} s | fixed |",
+    ):
+        assert row in DOCS
