@@ -150,25 +150,18 @@ class IrisWorker(SimpleWorker):
         try:
             job = self.job_class.fetch(job_id, connection=self.connection, serializer=self.serializer)
             _ = job.func_name  # unpacks the job's data
-        except NoSuchJobError:  # answered by somebody else, or cancelled
-            self._redis.lrem(intermediate, 1, found)
-            return None
-        except RedisError as exc:
-            if not str(exc).startswith("WRONGTYPE"):  # loading, busy, read-only: the job is not to blame
-                raise
-            self._put_aside(found, exc)
+        except NoSuchJobError:  # answered by somebody else, cancelled, or lost
+            self._put_aside(found)
             return None
         except Exception as exc:  # whatever somebody wrote there must not stop us
-            self._put_aside(found, exc)
+            if isinstance(exc, RedisError) and not str(exc).startswith("WRONGTYPE"):
+                raise  # busy, loading, read-only: the job is not to blame
+            _log.error("job set aside: it cannot be read", job_id=job_id, reason=f"{type(exc).__name__}: {exc}"[:200])
+            self._put_aside(found)
             return None
         return job
 
-    def _put_aside(self, job_id: bytes, reason: Exception) -> None:
-        _log.error(
-            "job set aside: it cannot be read",
-            job_id=job_id.decode(errors="replace"),
-            reason=f"{type(reason).__name__}: {reason}"[:200],
-        )
+    def _put_aside(self, job_id: bytes) -> None:
         self._set_aside(
             keys=(self.keys.intermediate, self.keys.counts),
             args=(job_id, self._unreadable(), self.jobs.result_ttl_seconds),
@@ -222,7 +215,7 @@ class IrisWorker(SimpleWorker):
                 # the first may have been enqueued by RQ's own API, which compresses
                 arguments=job.data if at == 0 else taken[at + 1],
                 timeout_seconds=self._time_limit(taken[at + 2]),
-                attempt=max(1, self.jobs.attempts - taken[at + 3]),
+                attempt=min(max(1, self.jobs.attempts - taken[at + 3]), self.jobs.attempts),
             )
             for at in range(0, len(taken), 4)
         ]

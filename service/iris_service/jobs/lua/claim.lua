@@ -19,7 +19,10 @@ local function take(id, is_first)
     quarantine(id, unreadable, ttl, counts)
     return true
   end
-  if not job[1] then return true end -- answered, cancelled or lost: the ledger knows
+  if not job[1] then
+    if redis.call('ZSCORE', 'iris:pending', id) then quarantine(id, unreadable, ttl, counts) end
+    return true -- answered or cancelled, or else lost for good
+  end
   if not is_first then
     if string.sub(job[1], 1, #prefix) ~= prefix or retries < full then return false end
   end
