@@ -1,13 +1,54 @@
-"""What the operator image starts. This release has no operator, and says so instead of idling as if it had one."""
+"""Starts the operator: settings, logs, connections, then kopf until SIGTERM."""
 
+from __future__ import annotations
+
+import asyncio
 import os
 import sys
 
+import kopf
+from lightkube import AsyncClient
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+
+from iris_operator.cluster import KubernetesCluster
+from iris_operator.config import Settings
+from iris_operator.errors import InvalidSpec
+from iris_operator.handlers import Running, register
+from iris_operator.loop import Loop
+from iris_operator.queues import Queues
+from iris_operator.reconcile import Reconciler
+from iris_operator.store import Store
+from iris_operator.telemetry import OperatorMetrics, configure_logging
+
+
+async def operate(settings: Settings) -> None:
+    """Run until asked to stop."""
+    metrics = OperatorMetrics(CollectorRegistry())
+    ProcessCollector(registry=metrics.registry)
+    start_http_server(settings.metrics_port, registry=metrics.registry)
+    store, queues, client = Store(), Queues(settings.redis_url), AsyncClient(namespace=settings.namespace)
+    reconciler = Reconciler(KubernetesCluster(client), queues, store, settings.pods, metrics)
+    running = Running(store, Loop(reconciler, queues, store, metrics, settings.tick_seconds), queues.aclose)
+    registry = kopf.OperatorRegistry()
+    register(registry, running)
+    await kopf.operator(
+        registry=registry,
+        standalone=True,
+        namespaces=[settings.namespace],
+        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+    )
+
 
 def main() -> int:
-    """Exit with EX_CONFIG (78): starting it again does not help."""
-    print("This release ships no operator yet; run the workers with compose or `iris up`.", file=sys.stderr)
-    return os.EX_CONFIG
+    """Return 0 after a clean stop, EX_CONFIG (78) when a setting cannot be used."""
+    try:
+        settings = Settings.from_env()
+    except InvalidSpec as exc:
+        print(f"iris-operator: {exc}", file=sys.stderr)
+        return os.EX_CONFIG
+    configure_logging(settings.log_level)
+    asyncio.run(operate(settings))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""The operator's settings, read once from the environment. The only module that reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from iris_operator.errors import InvalidSpec
+from iris_operator.manifests import Pods
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the chart tells the operator."""
+
+    namespace: str = "default"
+    """IRIS_NAMESPACE: the one namespace that is watched."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """IRIS_REDIS_URL."""
+    pods: Pods = field(default_factory=lambda: Pods(image="iris-worker:dev", redis_secret="iris-redis"))  # noqa: S106
+    """IRIS_WORKER_IMAGE, IRIS_REDIS_SECRET, IRIS_WORKER_SERVICE_ACCOUNT, IRIS_WORKER_PRIORITY_CLASS, IRIS_MODELS_CLAIM,
+    IRIS_IMAGE_PULL_SECRETS (comma separated), IRIS_IMAGE_PULL_POLICY."""
+    health_port: int = 8080
+    """IRIS_HEALTH_PORT: /healthz."""
+    metrics_port: int = 9000
+    """IRIS_METRICS_PORT: /metrics."""
+    log_level: str = "INFO"
+    """IRIS_LOG_LEVEL."""
+    tick_seconds: float = 1.0
+    """IRIS_TICK_SECONDS: pause between two looks at the queues."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment; raises `InvalidSpec` naming the variable that cannot be used."""
+        values = os.environ if env is None else env
+
+        def text(name: str, default: str) -> str:
+            return values.get(name, "").strip() or default
+
+        def number(name: str, default: float, low: float, high: float) -> float:
+            try:
+                found = float(text(name, str(default)))
+            except ValueError as exc:
+                raise InvalidSpec(f"{name} must be a number") from exc
+            if not low <= found <= high:
+                raise InvalidSpec(f"{name} must be from {low:g} to {high:g}")
+            return found
+
+        pods = cls().pods
+        return cls(
+            namespace=text("IRIS_NAMESPACE", cls.namespace),
+            redis_url=text("IRIS_REDIS_URL", cls.redis_url),
+            pods=Pods(
+                image=text("IRIS_WORKER_IMAGE", pods.image),
+                redis_secret=text("IRIS_REDIS_SECRET", pods.redis_secret),
+                service_account=text("IRIS_WORKER_SERVICE_ACCOUNT", pods.service_account),
+                priority_class=text("IRIS_WORKER_PRIORITY_CLASS", ""),
+                models_claim=text("IRIS_MODELS_CLAIM", ""),
+                image_pull_secrets=tuple(name for name in text("IRIS_IMAGE_PULL_SECRETS", "").split(",") if name),
+                pull_policy=text("IRIS_IMAGE_PULL_POLICY", pods.pull_policy),
+            ),
+            health_port=int(number("IRIS_HEALTH_PORT", cls.health_port, 0, 65_535)),
+            metrics_port=int(number("IRIS_METRICS_PORT", cls.metrics_port, 0, 65_535)),
+            log_level=text("IRIS_LOG_LEVEL", cls.log_level),
+            tick_seconds=number("IRIS_TICK_SECONDS", cls.tick_seconds, 0.05, 60),
+        )

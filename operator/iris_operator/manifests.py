@@ -1,0 +1,170 @@
+"""Renders what the operator owns: one worker Deployment a version. Pure; image, secrets and places come from `Pods`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iris_operator.spec import GROUP, VERSION, IrisModelSpec, ModelVersion
+
+MANAGER = "iris-operator"
+MODEL_LABEL = f"{GROUP}/model"
+VERSION_LABEL = f"{GROUP}/version"
+DIGEST_ANNOTATION = f"{GROUP}/digest"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_GRACE_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Pods:
+    """What every worker pod gets from the operator's own settings, and no IrisModel can choose."""
+
+    image: str
+    redis_secret: str
+    """Name of the Secret, in the same namespace, whose key `worker-url` holds IRIS_REDIS_URL."""
+    service_account: str = "default"
+    priority_class: str = ""
+    models_claim: str = ""
+    """PersistentVolumeClaim with a model repository; empty: the one in the image."""
+    image_pull_secrets: tuple[str, ...] = ()
+    pull_policy: str = "IfNotPresent"
+
+
+def queue_name(model: str, version: str) -> str:
+    """The queue of one version of one model, as API and workers name it."""
+    return f"{model}@{version}"
+
+
+def deployment_name(model: str, version: str) -> str:
+    """Return a DNS-1123 name that differs for any two versions, also where letters are lost ("1.0", "1_0", "V1")."""
+    slug = re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-")[:20] or "v"
+    digest = hashlib.sha256(f"{model}\0{version}".encode()).hexdigest()[:6]
+    return f"{model}-worker-{slug}-{digest}"
+
+
+def labels(model: str, version: str) -> dict[str, str]:
+    """Return the labels that select the pods of one version; immutable, so nothing that may change is among them."""
+    return {
+        "app.kubernetes.io/name": "iris",
+        "app.kubernetes.io/component": "worker",
+        "app.kubernetes.io/managed-by": MANAGER,
+        MODEL_LABEL: model,
+        VERSION_LABEL: version,
+    }
+
+
+def model_selector(model: str) -> str:
+    """Return the label selector of all worker pods of a model, as `kubectl scale` and HPA read it."""
+    return f"app.kubernetes.io/managed-by={MANAGER},{MODEL_LABEL}={model}"
+
+
+def worker_deployment(spec: IrisModelSpec, version: ModelVersion, replicas: int, pods: Pods) -> dict[str, Any]:
+    """Return the Deployment of one version's workers, whole: what is not in it, the operator does not own."""
+    name, own_labels = deployment_name(spec.name, version.version), labels(spec.name, version.version)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": name,
+            "namespace": spec.namespace,
+            "labels": own_labels,
+            "annotations": {DIGEST_ANNOTATION: version.digest},
+            "ownerReferences": [
+                {
+                    "apiVersion": f"{GROUP}/{VERSION}",
+                    "kind": "IrisModel",
+                    "name": spec.name,
+                    "uid": spec.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": spec.rollout.progress_deadline_seconds,
+            "selector": {"matchLabels": own_labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": own_labels, "annotations": {DIGEST_ANNOTATION: version.digest}},
+                "spec": _pod(spec, version, pods),
+            },
+        },
+    }
+
+
+def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}]
+    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108  a volume of the pod's own
+    if pods.models_claim:
+        volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": pods.models_claim, "readOnly": True}})
+        mounts.append({"name": "models", "mountPath": "/app/models", "readOnly": True})
+    rendered: dict[str, Any] = {
+        "serviceAccountName": pods.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": spec.worker.job_timeout_seconds + _GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "fsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "worker",
+                "image": pods.image,
+                "imagePullPolicy": pods.pull_policy,
+                "args": ["worker"],
+                "env": _environment(spec, version, pods),
+                "ports": [{"name": "metrics", "containerPort": 9000, "protocol": "TCP"}],
+                "readinessProbe": _probe("/healthz", period=2, failures=3),
+                "livenessProbe": _probe("/healthz", period=10, failures=6),
+                "resources": dict(spec.worker.resources),
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+    if pods.priority_class:
+        rendered["priorityClassName"] = pods.priority_class
+    if pods.image_pull_secrets:
+        rendered["imagePullSecrets"] = [{"name": name} for name in pods.image_pull_secrets]
+    return rendered
+
+
+def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list[dict[str, Any]]:
+    plain: Mapping[str, str] = {
+        "IRIS_MODEL": spec.name,
+        "IRIS_MODEL_VERSION": version.version,
+        "IRIS_MODEL_DIGEST": version.digest,
+        "IRIS_MODEL_FORMAT": spec.artifact_format,
+        "IRIS_JOB_TIMEOUT_SECONDS": str(spec.worker.job_timeout_seconds),
+        "IRIS_BATCH_SIZE": str(spec.worker.batch_size),
+        "IRIS_METRICS_HOST": "0.0.0.0",  # noqa: S104  scraped from outside the pod
+        "IRIS_METRICS_PORT": "9000",
+    }
+    secret = {"secretKeyRef": {"name": pods.redis_secret, "key": "worker-url"}}
+    return [
+        *({"name": name, "value": value} for name, value in plain.items()),
+        {"name": "IRIS_REDIS_URL", "valueFrom": secret},
+    ]
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "metrics"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

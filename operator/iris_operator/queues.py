@@ -1,0 +1,194 @@
+"""The operator's side of Redis: reads what queues hold, writes routes, closes queues. The only door to it.
+
+Names and shapes here are those of `iris_service.jobs`; `tests/integration/test_operator_queues.py` holds them together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import RedisError
+
+from iris_operator.errors import NotYet
+from iris_operator.manifests import queue_name
+from iris_operator.rollout import Golden
+from iris_operator.spec import LATENCY_BOUNDS, Counters, IrisModelSpec, ModelVersion
+
+SURE = 2 / 3
+"""A golden row counts when its own version gives its class more than this: border cases may well move."""
+_TIMEOUT_SECONDS = 1.0
+_GOLDEN_DEADLINE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class QueueSeen:
+    """One queue at one moment."""
+
+    waiting: int
+    running: int
+    """Jobs under a lease, the dead workers' included until recovery has them."""
+    busy_workers: int
+    counters: Counters
+    busy_seconds: float
+    """Worker time spent on answers since the queue began."""
+    rejected: str
+    seen_at: float
+
+    @property
+    def backlog(self) -> int:
+        return self.waiting + self.running
+
+
+class Queues:
+    """A connection that answers quickly or raises `NotYet`."""
+
+    def __init__(self, url: str) -> None:
+        self._client = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            retry=Retry(ConstantBackoff(0.05), 1),
+            health_check_interval=15,
+        )
+        lua = files("iris_operator") / "lua"
+        self._close = self._client.register_script((lua / "close.lua").read_text())
+        self._send = self._client.register_script((lua / "golden.lua").read_text())
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def observe(self, queues: Sequence[str]) -> dict[str, QueueSeen]:
+        """Read all queues in one round trip."""
+        if not queues:
+            return {}
+        pipeline = self._client.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.llen(f"rq:queue:{queue}")
+            pipeline.llen(f"rq:queue:{queue}:intermediate")
+            pipeline.zrange(f"rq:wip:{queue}", 0, -1)
+            pipeline.hgetall(f"iris:counts:{queue}")
+            pipeline.get(f"iris:rejected:{queue}")
+        found = await self._ask(pipeline.execute())
+        now = time.time()
+        return {queue: _seen(found[at * 5 : at * 5 + 5], now) for at, queue in enumerate(queues)}
+
+    async def write_route(self, model: str, weights: Mapping[str, int]) -> bool:
+        """Publish which versions take new jobs; False when it was so already."""
+        key, value = f"iris:route:{model}", json.dumps(dict(sorted(weights.items())))
+        if await self._ask(self._client.get(key)) == value.encode():
+            return False
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.set(key, value)
+        pipeline.publish("iris:routes", model)
+        for version in weights:  # what takes jobs again passes none on
+            pipeline.delete(f"iris:redirect:{queue_name(model, version)}")
+        await self._ask(pipeline.execute())
+        return True
+
+    async def delete_route(self, model: str) -> None:
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.delete(f"iris:route:{model}")
+        pipeline.publish("iris:routes", model)
+        await self._ask(pipeline.execute())
+
+    async def close(self, queue: str, to: str) -> int:
+        """Send what waits, and whatever still comes, to another queue, in one step; returns how many jobs moved."""
+        return int(await self._ask(self._close(args=(queue, to))))
+
+    async def open(self, queue: str) -> None:
+        """Let a queue take jobs itself again, and forget why its version was refused before."""
+        await self._ask(self._client.delete(f"iris:redirect:{queue}", f"iris:rejected:{queue}"))
+
+    async def send_golden(self, spec: IrisModelSpec, version: ModelVersion, rows: Sequence[Any], begun: float) -> None:
+        """Put the golden rows on the version's own queue as one job; again is the same job."""
+        payload = {"rows": rows, "many": True, "request_id": "golden-set", "accepted_at": time.time()}
+        data = json.dumps(["iris_service.jobs.tasks.predict", None, [payload], {}])
+        job_id = golden_id(spec, version, begun)
+        queue = queue_name(spec.name, version.version)
+        await self._ask(
+            self._send(args=(queue, job_id, data, spec.worker.job_timeout_seconds, _GOLDEN_DEADLINE_SECONDS))
+        )
+
+    async def golden_rows(self, model: str, versions: Sequence[str]) -> list[tuple[list[float], int]]:
+        """Return rows and the index of their class, from the first of these versions' cards that is known."""
+        for version in versions:
+            card = await self._ask(self._client.get(f"iris:card:{queue_name(model, version)}"))
+            if card:
+                return _sure_rows(json.loads(card)["golden"])
+        raise NotYet("no worker has published a card yet")
+
+    async def golden_result(
+        self, spec: IrisModelSpec, version: ModelVersion, begun: float, expected: Sequence[int]
+    ) -> Golden | None:
+        """Return how the golden set came out; None when it was not sent."""
+        job_id = golden_id(spec, version, begun)
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.get(f"iris:result:{job_id}")
+        pipeline.zscore("iris:pending", job_id)
+        answer, pending = await self._ask(pipeline.execute())
+        if answer is None:
+            return None if pending is None else Golden()
+        envelope = json.loads(answer)
+        if envelope["state"] != "done":
+            return Golden(answered=True, error=f"{envelope['code']}: {envelope['error']}")
+        classes = [row.index(max(row)) for row in envelope["rows"]]
+        agreeing = sum(got == label for got, label in zip(classes, expected, strict=True))
+        return Golden(answered=True, agreement=agreeing / len(classes))
+
+    async def busy_hosts(self, queue: str) -> dict[str, bool]:
+        """Return which hosts (pods) of this queue's workers are busy."""
+        members = await self._ask(self._client.smembers(f"rq:workers:{queue}"))
+        if not members:
+            return {}
+        pipeline = self._client.pipeline(transaction=False)
+        for member in members:
+            pipeline.hmget(member, "hostname", "state")
+        found = await self._ask(pipeline.execute())
+        return {host.decode(): state == b"busy" for host, state in found if host}
+
+    async def _ask(self, command: Any) -> Any:
+        try:
+            return await command
+        except (RedisError, OSError, TimeoutError) as exc:
+            raise NotYet(f"redis: {type(exc).__name__}: {exc}"[:200]) from exc
+
+
+def golden_id(spec: IrisModelSpec, version: ModelVersion, begun: float) -> str:
+    """Return the golden job's id: the same for one rollout however often it is asked, another for the next."""
+    text = f"{spec.uid}/{version.version}/{version.digest}/{begun}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _seen(replies: Sequence[Any], now: float) -> QueueSeen:
+    waiting, intermediate, members, counts, rejected = replies
+
+    def count(name: str) -> int:
+        return int(counts.get(name.encode(), 0))
+
+    return QueueSeen(
+        waiting=waiting + intermediate,
+        running=len(members),
+        busy_workers=len({member.partition(b":")[2] for member in members}),  # a batch shares one execution
+        counters=Counters(
+            done=count("done"),
+            failed=count("error") + count("expired"),
+            latency=tuple(count(f"latency:{bucket}") for bucket in range(len(LATENCY_BOUNDS) + 1)),
+        ),
+        busy_seconds=count("busy_us") / 1e6,
+        rejected=rejected.decode(errors="replace") if rejected else "",
+        seen_at=now,
+    )
+
+
+def _sure_rows(golden: Sequence[Mapping[str, Any]]) -> list[tuple[list[float], int]]:
+    rows = [(list(item["row"]), list(item["probabilities"])) for item in golden]
+    return [(row, chances.index(max(chances))) for row, chances in rows if max(chances) > SURE]
