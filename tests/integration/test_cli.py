@@ -1,0 +1,184 @@
+"""Commands that talk to others: a server that is busy, a training, and processes that refuse to start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iris_service import cli
+from iris_service.errors import InvalidInput, IrisError, MalformedBody, QueueUnavailable
+from iris_service.remote import Remote
+from versions import COMMITTED
+
+FLOWER = (5.1, 3.5, 1.4, 0.2)
+RESULT = [{"class": "setosa", "probability": "1.000"}]
+SUBMITTED = (202, {}, {"job_id": "abc"})
+ANSWERED = (200, {}, {"result": [RESULT]})
+FULL = (429, {"Retry-After": "1"}, {"code": "QUEUE_FULL", "error": "the queue is full"})
+RUNNING = (202, {}, {"code": "NOT_READY", "status": "running"})
+
+Reply = tuple[int, dict[str, str], Any]
+
+
+class _Server(HTTPServer):
+    """Gives one prepared reply after the other and remembers the requests."""
+
+    def __init__(self, replies: list[Reply]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies = replies
+        self.seen: list[tuple[str, str, bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, _Server)
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((self.command, self.path, sent))
+        status, headers, document = self.server.replies.pop(0)
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *args: Any) -> None:
+        """Not to the test's output."""
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[_Server]:
+    server = _Server(list(getattr(request, "param", [SUBMITTED, ANSWERED])))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_is_asked_for_one_flower(server: _Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["predict", *map(str, FLOWER), "--url", server.url + "/", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"result": RESULT}
+    assert server.seen == [
+        ("POST", "/iris/api/v1.0/getpred", b'{"data": [[5.1, 3.5, 1.4, 0.2]]}'),
+        ("GET", "/iris/api/v1.0/result/abc?wait=10", b""),
+    ]
+
+
+@pytest.mark.parametrize("server", [[FULL, SUBMITTED, RUNNING, ANSWERED]], indirect=True)
+def test_a_busy_server_is_asked_again_as_it_says_and_the_waiting_is_told(
+    server: _Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", *map(str, FLOWER), "--url", server.url]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.split() == ["setosa", "1.000"]
+    assert captured.err.splitlines() == [
+        "the server is busy (the queue is full): trying again in 1 s",
+        "the prediction still waits for a worker: trying again in 1 s",
+    ]
+
+
+@pytest.mark.parametrize("server", [[(503, {"Retry-After": "3600"}, {"error": "redis is away"})]], indirect=True)
+def test_patience_has_an_end(server: _Server) -> None:
+    with pytest.raises(QueueUnavailable, match=r"redis is away.*giving up"):
+        Remote(server.url, lambda _: None).predict(FLOWER)
+
+
+@pytest.mark.parametrize(
+    ("server", "error", "words"),
+    [
+        ([(422, {}, {"error": "petal_width must be a number"})], InvalidInput, "petal_width"),
+        ([(404, {}, {"code": "PAGE_NOT_FOUND"})], InvalidInput, "PAGE_NOT_FOUND"),
+        ([SUBMITTED, (500, {}, {"code": "X", "error": "the job failed"})], IrisError, "the job failed"),
+        ([(200, {}, b"<html>")], MalformedBody, "is this the URL of an iris API"),
+        ([(502, {}, b"<html>")], MalformedBody, "is this the URL of an iris API"),
+        ([(200, {}, [])], MalformedBody, "is this the URL of an iris API"),
+        ([(200, {}, {"hello": "world"})], MalformedBody, "is this the URL of an iris API"),
+    ],
+    indirect=["server"],
+)
+def test_a_refusal_is_passed_on_in_the_servers_words(server: _Server, error: type[IrisError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Remote(server.url, lambda _: None).predict(FLOWER)
+
+
+def test_a_server_that_is_not_there_is_named(unused_url: str) -> None:
+    with pytest.raises(QueueUnavailable, match=f"no answer from {unused_url}"):
+        Remote(unused_url, lambda _: None).predict(FLOWER)
+
+
+@pytest.fixture
+def unused_url() -> str:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        return f"http://127.0.0.1:{server.server_port}"
+
+
+def _iris(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("IRIS_")}
+    program = Path(sys.executable).with_name("iris")
+    return subprocess.run(
+        [str(program), *arguments], env=clean | env, cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_worker_without_its_model_ends_with_one_line_and_exit_code_65(tmp_path: Path) -> None:
+    done = _iris("worker", env={"IRIS_MODELS": str(tmp_path), "IRIS_LOG_FORMAT": "json"}, cwd=tmp_path)
+    assert done.returncode == os.EX_DATAERR
+    [line] = done.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["event"], said["code"], said["level"]) == ("model rejected", "MODEL_NOT_FOUND", "error")
+
+
+def test_a_worker_refuses_an_artifact_that_is_not_the_published_one(tmp_path: Path) -> None:
+    shutil.copytree(COMMITTED / "iris" / "1", tmp_path / "iris" / "1")
+    (tmp_path / "iris" / "1" / "model.onnx").write_bytes(b"not what the card says")
+    done = _iris("worker", env={"IRIS_MODELS": str(tmp_path), "IRIS_LOG_FORMAT": "json"}, cwd=tmp_path)
+    assert done.returncode == os.EX_DATAERR
+    assert json.loads(done.stderr)["code"] == "MODEL_REJECTED"
+
+
+@pytest.mark.parametrize("module", ["iris_service.worker", "iris_service.api", "iris_service.cli worker"])
+def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(module: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *module.split()],
+        env={**os.environ, "IRIS_REDIS_URL": "localhost"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == os.EX_CONFIG
+    [line] = done.stderr.splitlines()
+    assert "IRIS_REDIS_URL must start with" in line
+
+
+@pytest.mark.slow
+def test_a_training_publishes_the_next_version_and_never_overwrites_one(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(COMMITTED / "iris" / "1", models / "iris" / "1")
+    env = {"IRIS_MODELS": str(models)}
+    done = _iris("train", env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("models/iris/2")
+    assert _iris("model", "verify", "models/iris/2", env=env, cwd=tmp_path).returncode == 0
+
+    again = _iris("train", "--version", "1", env=env, cwd=tmp_path)
+    assert again.returncode == os.EX_DATAERR
+    assert "already published" in again.stderr
