@@ -64,31 +64,30 @@ def recovery(_arguments: argparse.Namespace) -> int:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    result = _remote_result(arguments) if arguments.url else _local_result(arguments)
+    answer = _remote_answer(arguments) if arguments.url is not None else _local_answer(arguments)
     if arguments.json:
-        print(json.dumps({"result": result}))
+        print(json.dumps({"result": [{"class": name, "probability": text} for name, text in answer]}))
         return 0
-    width = max(len(answer["class"]) for answer in result)
-    for answer in result:
-        print(f"{answer['class']:<{width}}  {answer['probability']}")
+    width = max(len(name) for name, _ in answer)
+    for name, text in answer:
+        print(f"{name:<{width}}  {text}")
     return 0
 
 
-def _local_result(arguments: argparse.Namespace) -> list[dict[str, str]]:
+def _local_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Classes and three-decimal probabilities, as the API writes them."""
     from iris_service.model.runtime import load_model
 
     model = load_model(Settings.from_env().model)
     [probabilities] = model.predict([model.signature.row(arguments.values)])
-    return [
-        {"class": name, "probability": f"{share:.3f}"}
-        for name, share in zip(model.signature.classes, probabilities, strict=True)
-    ]
+    return [(name, f"{share:.3f}") for name, share in zip(model.signature.classes, probabilities, strict=True)]
 
 
-def _remote_result(arguments: argparse.Namespace) -> list[dict[str, str]]:
+def _remote_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     from iris_service.remote import Remote
 
-    return Remote(arguments.url, lambda sentence: print(sentence, file=sys.stderr)).predict(arguments.values)
+    remote = Remote(arguments.url, lambda sentence: print(sentence, file=sys.stderr))
+    return [(share.name, share.probability) for share in remote.predict(arguments.values)]
 
 
 def train(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Ask a running server for one prediction, patiently, with nothing but the standard library: `iris predict --url`."""
+"""Ask a running server for one prediction, patiently and without an HTTP library: `iris predict --url`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from iris_service.errors import InvalidInput, IrisError, MalformedBody, QueueUnavailable
 
@@ -25,6 +26,22 @@ Tell = Callable[[str], None]
 """Gets a sentence each time the caller has to wait."""
 
 
+class Share(msgspec.Struct, frozen=True):
+    """One class of an answer and its probability, as text."""
+
+    name: str = msgspec.field(name="class")
+    probability: str
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """Any answer of the API; what it does not say is empty."""
+
+    job_id: str = ""
+    result: list[list[Share]] = []
+    code: str = ""
+    error: str = ""
+
+
 class Remote:
     """One server, by the URL of its root."""
 
@@ -35,23 +52,24 @@ class Remote:
         self._tell = tell
         self._deadline = time.monotonic() + patience_seconds
 
-    def predict(self, row: Sequence[float]) -> list[dict[str, str]]:
-        """The classes and probability texts for one flower, as the server answers them; raises `IrisError`."""
+    def predict(self, row: Sequence[float]) -> list[Share]:
+        """The server's answer for one flower; raises `IrisError`."""
         body = json.dumps({"data": [list(row)]}).encode()
-        job_id = self._ask(f"{self._root}/getpred", body)["job_id"]
+        job_id = self._ask(f"{self._root}/getpred", body).job_id
+        if not job_id:
+            raise _not_ours()
         while True:
-            answer = self._ask(f"{self._root}/result/{job_id}?wait={_WAIT_SECONDS}")
-            if "result" in answer:
-                probabilities: list[dict[str, str]] = answer["result"][0]
-                return probabilities
+            answer = self._ask(f"{self._root}/result/{quote(job_id, safe='')}?wait={_WAIT_SECONDS}")
+            if answer.result:
+                return answer.result[0]
             self._pause(_SHORTEST_PAUSE_SECONDS, "the prediction still waits for a worker")
 
-    def _ask(self, url: str, body: bytes | None = None) -> dict[str, Any]:
+    def _ask(self, url: str, body: bytes | None = None) -> _Answer:
         while True:
-            status, retry_after, document = _exchange(url, body)
+            status, retry_after, answer = _exchange(url, body)
             if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-                return document
-            reason = str(document.get("error") or document.get("code") or f"HTTP {status}")
+                return answer
+            reason = answer.error or answer.code or f"HTTP {status}"
             if status not in _BUSY:
                 raise _refusal(status, reason)
             self._pause(retry_after, f"the server is busy ({reason})")
@@ -63,8 +81,8 @@ class Remote:
         time.sleep(seconds)
 
 
-def _exchange(url: str, body: bytes | None) -> tuple[int, float, dict[str, Any]]:
-    """Status, seconds of Retry-After, and the JSON object of the answer."""
+def _exchange(url: str, body: bytes | None) -> tuple[int, float, _Answer]:
+    """Status, seconds of Retry-After, and what the body says."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  checked above
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
@@ -77,14 +95,15 @@ def _exchange(url: str, body: bytes | None) -> tuple[int, float, dict[str, Any]]
         raise QueueUnavailable(f"no answer from {url.partition('/iris/')[0]}: {reason}") from exc
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes) -> _Answer:
     try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise MalformedBody("the server does not answer in JSON: is this the URL of an iris API?")
-    return document
+        return msgspec.json.decode(body, type=_Answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise _not_ours() from exc
+
+
+def _not_ours() -> MalformedBody:
+    return MalformedBody("the server does not answer like ours: is this the URL of an iris API?")
 
 
 def _retry_after(text: str | None) -> float:
