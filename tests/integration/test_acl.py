@@ -1,0 +1,140 @@
+"""The shipped ACL users: enough for everything we do, and not enough for anything else."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+from faults.caller import TARGET, flowers
+from faults.rig import Rig, wait_until
+from iris_service.errors import SettingsError
+from iris_service.jobs.acl import USERS, render
+from iris_service.jobs.keys import job_key, queue_keys, result_key
+from servers import short_folder
+from stub_model import KILLS
+
+KEYS = queue_keys(TARGET.queue)
+PASSWORDS = {name: f"{name}'s password" for name in USERS}
+EVERYTHING = "user default on nopass ~* &* +@all"
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    folder = short_folder()
+    acl_file = Path(folder, "users.acl")
+    acl_file.write_text(render(PASSWORDS).replace("user default off", EVERYTHING))  # the test itself looks on
+    rig = Rig(folder, "--aclfile", str(acl_file), job_attempts=2, extra_tasks="operator.add")
+    yield rig
+    rig.stop()
+
+
+def url(rig: Rig, user: str) -> str:
+    return f"redis://{user}:{PASSWORDS[user].replace(' ', '%20')}@127.0.0.1:{rig.valkey.port}/0"
+
+
+def test_the_file_holds_no_password_and_switches_the_default_user_off() -> None:
+    text = render(PASSWORDS)
+    assert "password" not in text
+    assert text.splitlines()[0] == "user default off"
+    assert [line.split()[1] for line in text.splitlines()[1:]] == list(USERS)
+    assert len(re.findall(r"#[0-9a-f]{64}\b", text)) == 3
+
+
+@pytest.mark.parametrize(
+    "passwords",
+    [{}, dict(PASSWORDS, stranger="x"), dict.fromkeys(USERS, ""), dict.fromkeys(USERS[:2], "x")],
+)
+def test_every_user_and_nobody_else_has_a_password(passwords: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        render(passwords)
+
+
+def test_api_worker_and_recovery_need_no_more_than_their_users_may(rig: Rig) -> None:
+    worker_url = url(rig, "iris-worker")
+    rig.start_recovery(url=worker_url)
+    caller = rig.caller_at(url(rig, "iris-api"))
+    wait_until(lambda: caller.reading().redis_up, 10, "the API reads lengths, counts and memory")
+    rows = [row for row, _ in zip(flowers(random.Random(1)), range(50), strict=False)]
+    poison = caller.submit(*rows, (KILLS, 1.0, 1.0, 1.0))[-1]
+    lost = caller.submit(rows[0])[0]
+    rig.redis.set(job_key(lost), "not a hash")
+    foreign = Queue(TARGET.queue, connection=rig.redis, serializer=JSONSerializer).enqueue("operator.add", 1, 2)
+    first = rig.start_worker(url=worker_url)
+    rig.exit_code(first)
+    second = rig.start_worker(url=worker_url)
+    wait_until(lambda: foreign.get_status() == "finished", 20, "the job of another function is done")
+    rig.exit_code(second)
+    third = rig.start_worker(url=worker_url)
+    rig.settle()
+    third.terminate()
+    assert rig.exit_code(third) == 0
+    assert rig.redis.acl_log() == []
+    assert caller.run(caller._queue.fetch(poison, 1.0)) is not None  # looks and listens as the API user
+    rig.assert_invariants(errors={poison: "WORKER_LOST", lost: "UNREADABLE"})
+    assert rig.redis.acl_log() == []
+
+
+FOREIGN = ("SET", "someone:else", "1")
+DENIED = {
+    "iris-api": [
+        ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("EVAL", "return 1", "0"), ("ACL", "LIST"),
+        ("GET", "someone:else"), ("HGETALL", job_key("x")), ("LPOP", KEYS.waiting), ("DEL", result_key("x")),
+        ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"), ("SUBSCRIBE", "elsewhere"),
+        ("HSET", "iris:route:iris", "a", "b"),
+    ],
+    "iris-worker": [
+        ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1"), ("EVAL", "return 1", "0"), FOREIGN,
+        ("MODULE", "LIST"), ("SHUTDOWN",), ("SET", "iris:route:iris", "x"),
+        ("PUBLISH", "elsewhere", "x"), ("SET", "iris:redirect:stub@1", "x"),
+    ],
+    "iris-operator": [
+        ("FLUSHDB",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("EVAL", "return 1", "0"), FOREIGN,
+        ("GET", result_key("x")), ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"),
+        ("HSET", KEYS.counts, "done", "1"), ("ZADD", KEYS.running, "1", "x"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_user_is_denied_what_it_has_no_need_for(rig: Rig, user: str) -> None:
+    with redis.Redis.from_url(url(rig, user)) as client:
+        assert client.ping()
+        for command in DENIED[user]:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_script_of_ones_own_can_do_no_more_than_its_user(rig: Rig, user: str) -> None:
+    with redis.Redis.from_url(url(rig, user)) as client:
+        script = client.script_load("return redis.call('SET', 'someone:else', 'x')")
+        with pytest.raises(redis.exceptions.ResponseError, match="ACL"):
+            client.evalsha(script, 0)
+    assert not rig.redis.exists("someone:else")
+
+
+def test_the_operator_can_measure_route_close_and_move(rig: Rig) -> None:
+    rig.caller.submit((1.0, 2.0, 3.0, 4.0))
+    with redis.Redis.from_url(url(rig, "iris-operator")) as client:
+        assert client.llen(KEYS.waiting) == 1
+        assert client.zcard(KEYS.running) == client.llen(KEYS.intermediate) == 0
+        assert client.hgetall(KEYS.counts)[b"accepted"] == b"1"
+        client.set("iris:route:iris", "{}")
+        client.set("iris:redirect:stub@2", TARGET.queue)
+        assert client.lmove(KEYS.waiting, "rq:queue:stub@2", "LEFT", "RIGHT")
+        assert client.smembers("iris:queues") == {TARGET.queue.encode()}
+    assert rig.redis.acl_log() == []
+
+
+def test_without_a_password_nobody_gets_in(rig: Rig) -> None:
+    rig.redis.execute_command("ACL", "SETUSER", "default", "off")
+    with redis.Redis(port=rig.valkey.port) as client, pytest.raises(redis.exceptions.AuthenticationError):
+        client.ping()
+    rig.redis.execute_command("ACL", "SETUSER", "default", "on")
