@@ -15,7 +15,7 @@ from iris_service.config import Settings
 from iris_service.errors import QueueUnavailable, TryLater
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
-from iris_service.jobs.pressure import QueueReading
+from iris_service.jobs.watch import Observation
 from iris_service.schemas import Payload, Row
 from stub_model import IS_SLOW, StubModel
 
@@ -73,7 +73,7 @@ class Caller:
             self._loop.call_soon_threadsafe(stop.set)
             at_work.result(30)
 
-    def reading(self) -> QueueReading:
+    def reading(self) -> Observation:
         return self._queue.observe()
 
     def close(self) -> None:

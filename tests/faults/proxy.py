@@ -33,6 +33,10 @@ class FaultProxy:
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
 
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]

@@ -52,23 +52,23 @@ class Rig:
 
     # --- processes ----------------------------------------------------------------------------------------------
 
-    def start_worker(self, *arguments: str, wait: bool = True, port: int | None = None) -> subprocess.Popen[bytes]:
-        """Start a worker; with `wait`, return when it listens. `port` puts something between it and Redis."""
-        worker = self._spawn("worker_main.py", *arguments, port=port)
+    def start_worker(self, *arguments: str, wait: bool = True, url: str | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker; with `wait`, return when it listens. `url` is how it reaches Redis."""
+        worker = self._spawn("worker_main.py", *arguments, url=url)
         self.workers.append(worker)
         if wait:
             wait_until(lambda: "worker ready" in self.log_of(worker), 30, "a worker that is ready")
         return worker
 
-    def start_recovery(self, *arguments: str, port: int | None = None) -> None:
-        self.recovery = self._spawn("recovery_main.py", *arguments, port=port)
+    def start_recovery(self, *arguments: str, url: str | None = None) -> None:
+        self.recovery = self._spawn("recovery_main.py", *arguments, url=url)
 
     def start_api(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return self._spawn("api_main.py", *arguments, port=None)
+        return self._spawn("api_main.py", *arguments, url=None)
 
-    def caller_through(self, port: int) -> Caller:
-        """Return a caller with something between it and Redis; the account of `self.caller` is shared."""
-        caller = Caller(Settings.from_env(self.env | {"IRIS_REDIS_URL": f"redis://127.0.0.1:{port}/0"}))
+    def caller_at(self, url: str) -> Caller:
+        """Return another caller, whose account is that of `self.caller`."""
+        caller = Caller(Settings.from_env(self.env | {"IRIS_REDIS_URL": url}))
         caller.accepted, caller.refused, caller.surprises = (
             self.caller.accepted, self.caller.refused, self.caller.surprises,
         )  # fmt: skip
@@ -120,10 +120,10 @@ class Rig:
         self.redis.close()
         self.valkey.stop()
 
-    def _spawn(self, script: str, *arguments: str, port: int | None) -> subprocess.Popen[bytes]:
+    def _spawn(self, script: str, *arguments: str, url: str | None) -> subprocess.Popen[bytes]:
         env = dict(self.env, PYTHONPATH=str(HERE.parent))
-        if port is not None:
-            env["IRIS_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+        if url is not None:
+            env["IRIS_REDIS_URL"] = url
         path = self.folder / f"{script.removesuffix('_main.py')}-{next(self._numbers)}.log"
         with path.open("wb") as log:
             process = subprocess.Popen([sys.executable, str(HERE / script), *arguments], env=env, stderr=log)
@@ -173,7 +173,7 @@ class Rig:
         """Hold I1 to I5 against Redis after `settle`. `errors` names the jobs that had to end with an error code."""
         expected, caller = dict(errors or {}), self.caller
         results, counts = self.results(), self.counts()
-        assert caller.surprises == [], "submit raises only what it promises"
+        assert not caller.surprises, f"submit raises only what it promises, not {caller.surprises[:3]}"
         missing = caller.accepted.keys() - results.keys()
         assert not missing, f"I1: {len(missing)} of {len(caller.accepted)} accepted jobs have no answer"
         uninvited = results.keys() - caller.accepted.keys()
@@ -197,7 +197,7 @@ class Rig:
         wait_until(lambda: self._reported() == self._of_interest(counts), 5, "I5: the API reports the same counts")
 
     def _reported(self) -> dict[str, int]:
-        return self._of_interest(self.caller.reading().outcomes)
+        return self._of_interest(self.caller.reading().queue(TARGET).outcomes)
 
     @staticmethod
     def _of_interest(counts: Mapping[str, int]) -> dict[str, int]:

@@ -38,7 +38,7 @@ def test_f09_a_lost_reply_to_a_commit_is_asked_for_again_and_commits_once(
 ) -> None:
     rig = make_rig()
     proxy = make_proxy(rig)
-    caller = rig.caller_through(proxy.port)
+    caller = rig.caller_at(proxy.url)
     caller.submit(ROW)  # the script is known to the server from here on
     for row in rows(10):
         proxy.lose_reply_to(script_call("enqueue"))
@@ -55,7 +55,7 @@ def test_f09_a_commit_that_never_gets_its_reply_is_unavailable_and_done_at_most_
 ) -> None:
     rig = make_rig()
     proxy = make_proxy(rig)
-    caller = rig.caller_through(proxy.port)
+    caller = rig.caller_at(proxy.url)
     caller.submit(ROW)
     proxy.lose_reply_to(script_call("enqueue"), times=100)
     assert not caller.try_submit(ROW)
@@ -73,7 +73,7 @@ def test_f10_a_worker_that_misses_replies_answers_every_job_once(
     rig = make_rig(batch_size=4)
     proxy = make_proxy(rig)
     rig.start_recovery()
-    worker = rig.start_worker(port=proxy.port)
+    worker = rig.start_worker(url=proxy.url)
     rig.caller.submit((IS_SLOW, 1.0, 2.0, 3.0))
     rig.settle()  # every script is known to the server
     proxy.lose_reply_to(b"BLMOVE" if lost == "BLMOVE" else script_call(lost), times=2)
@@ -91,8 +91,8 @@ def test_f11_behind_a_dead_router_callers_hear_within_two_seconds_and_workers_co
     rig = make_rig()
     proxy = make_proxy(rig)
     rig.start_recovery()
-    worker = rig.start_worker(port=proxy.port)
-    caller = rig.caller_through(proxy.port)
+    worker = rig.start_worker(url=proxy.url)
+    caller = rig.caller_at(proxy.url)
     with caller.load(flowers(random.Random(11)), callers=4):
         wait_until(lambda: len(rig.caller.accepted) > 50, 20, "some load")
         proxy.holed = True
@@ -111,8 +111,8 @@ def test_f11_a_slow_line_that_delivers_byte_by_byte_changes_nothing(make_rig: Ma
     rig = make_rig()
     proxy = make_proxy(rig)
     proxy.latency_seconds, proxy.slice_bytes = 0.05, 1
-    rig.start_worker(port=proxy.port)
-    rig.caller_through(proxy.port).submit(*rows(10))
+    rig.start_worker(url=proxy.url)
+    rig.caller_at(proxy.url).submit(*rows(10))
     rig.settle()
     rig.assert_invariants()
 
