@@ -1,0 +1,56 @@
+# Everything a developer or CI runs. A machine with Python 3.11+ and make is enough: .venv is set up on the way.
+SHELL := bash
+PORT ?= 8000
+PYTHON ?= python3
+ARGS ?=
+SECONDS ?= 60
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run check format test bench chaos images lock clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/run.stamp ## Start it all on this machine: API on PORT (8000), worker, embedded Valkey; Ctrl-C ends it
+	@exec .venv/bin/iris up --port $(PORT)
+
+check: .venv/dev.stamp ## Lint, formatting, types, import contracts; changes nothing
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python -m pip check
+
+format: .venv/dev.stamp ## Format the code and mend what ruff can
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+# python -m pytest, not pytest: it puts the root on the path, as a user's shell does (tests/unit/test_layout.py).
+test: .venv/dev.stamp ## Run every test; ARGS="-k readyz" narrows it
+	.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: .venv/dev.stamp ## Measure it side by side with the article's service
+	.venv/bin/python benchmarks/run.py $(ARGS)
+
+chaos: .venv/dev.stamp ## Kill, freeze and cut off its parts for SECONDS (60) and count what was lost
+	.venv/bin/python tests/faults/chaos.py --seconds $(SECONDS) $(ARGS)
+
+images: ## Build the images iris-api, iris-worker and iris-operator, tagged TAG (dev)
+	@.ci/images
+
+lock: .venv/dev.stamp ## Resolve pyproject.toml into requirements/*.txt anew
+	@requirements/lock.sh
+
+clean: ## Remove .venv, caches and build results; the queue's data in .iris stays
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/run.stamp: requirements/run.txt requirements/install.sh pyproject.toml
+	@requirements/install.sh run
+	@touch $@
+
+# The developer's lock holds everything of the smaller one.
+.venv/dev.stamp: requirements/dev.txt requirements/install.sh pyproject.toml
+	@requirements/install.sh dev
+	@touch .venv/run.stamp $@
