@@ -1,0 +1,73 @@
+# One wheel, three images: --target api, worker or operator.
+# A release pins the base by its digest: --build-arg BASE=python:3.13-slim@sha256:...
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS wheel
+WORKDIR /src
+COPY requirements/build.txt requirements/
+RUN pip install --no-cache-dir --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY service service
+COPY operator operator
+RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheel .
+
+# The pinned packages come before the wheel, so that a change of our code leaves their layer as it is.
+FROM ${BASE} AS api-packages
+COPY requirements/api.txt .
+RUN pip install --no-cache-dir --require-hashes --prefix /packages -r api.txt
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-cache-dir --no-deps --no-index --prefix /packages /wheel/*.whl
+
+FROM ${BASE} AS worker-packages
+COPY requirements/worker.txt .
+RUN pip install --no-cache-dir --require-hashes --prefix /packages -r worker.txt
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-cache-dir --no-deps --no-index --prefix /packages /wheel/*.whl
+
+FROM ${BASE} AS operator-packages
+COPY requirements/operator.txt .
+RUN pip install --no-cache-dir --require-hashes --prefix /packages -r operator.txt
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-cache-dir --no-deps --no-index --prefix /packages /wheel/*.whl
+
+FROM ${BASE} AS runtime
+# PYTHONSAFEPATH: a file in the working folder cannot stand in for a module.
+# RES_OPTIONS: a silent name server holds a lookup for 1 s, not 10; SIGTERM waits for the lookup under way.
+ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RES_OPTIONS="timeout:1 attempts:1"
+WORKDIR /app
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+
+FROM runtime AS api
+LABEL org.opencontainers.image.title="iris-api" \
+      org.opencontainers.image.description="The HTTP side of iris-serving: takes predictions, queues them as jobs, answers"
+COPY --from=api-packages /packages /usr/local
+COPY --chmod=0555 models /app/models
+ENV IRIS_MODELS=/app/models IRIS_HOST=0.0.0.0
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+ENTRYPOINT ["iris"]
+CMD ["api"]
+
+# CMD ["recovery"] runs the process that picks up after lost workers.
+FROM runtime AS worker
+LABEL org.opencontainers.image.title="iris-worker" \
+      org.opencontainers.image.description="The queue's side of iris-serving: answers the jobs of one model version"
+COPY --from=worker-packages /packages /usr/local
+COPY --chmod=0555 models /app/models
+ENV IRIS_MODELS=/app/models IRIS_METRICS_HOST=0.0.0.0 IRIS_METRICS_PORT=9100
+EXPOSE 9100
+ENTRYPOINT ["iris"]
+CMD ["worker"]
+
+FROM runtime AS operator
+LABEL org.opencontainers.image.title="iris-operator" \
+      org.opencontainers.image.description="The Kubernetes operator of iris-serving"
+COPY --from=operator-packages /packages /usr/local
+ENTRYPOINT ["python", "-m", "iris_operator"]
