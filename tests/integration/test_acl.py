@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -14,9 +16,11 @@ from rq.serializers import JSONSerializer
 
 from faults.caller import TARGET, flowers
 from faults.rig import Rig, wait_until
+from iris_operator.errors import NotYet
+from iris_operator.queues import Queues
 from iris_service.errors import SettingsError
 from iris_service.jobs.acl import USERS, render
-from iris_service.jobs.keys import job_key, queue_keys, result_key
+from iris_service.jobs.keys import TASK, job_key, queue_keys, result_key
 from servers import short_folder
 from stub_model import KILLS
 
@@ -96,8 +100,8 @@ DENIED = {
     ],
     "iris-operator": [
         ("FLUSHDB",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("EVAL", "return 1", "0"), FOREIGN,
-        ("GET", result_key("x")), ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"),
-        ("HSET", KEYS.counts, "done", "1"), ("ZADD", KEYS.running, "1", "x"),
+        ("GET", "someone:else"), ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"),
+        ("ZADD", KEYS.running, "1", "x"), ("LPOP", KEYS.waiting), ("HGETALL", job_key("x")),
     ],
 }  # fmt: skip
 
@@ -120,16 +124,26 @@ def test_a_script_of_ones_own_can_do_no_more_than_its_user(rig: Rig, user: str) 
     assert not rig.redis.exists("someone:else")
 
 
-def test_the_operator_can_measure_route_close_and_move(rig: Rig) -> None:
+def test_the_operator_needs_no_more_than_its_user_may(rig: Rig) -> None:
+    job = json.dumps([TASK, None, [{"rows": [[1, 2, 3, 4]], "many": True, "request_id": "", "accepted_at": 0}], {}])
+
+    async def operate() -> None:
+        queues = Queues(url(rig, "iris-operator"))
+        seen = await queues.observe([TARGET.queue])
+        assert seen[TARGET.queue].waiting == 1
+        assert await queues.write_route("stub", {"1": 90, "2": 10})
+        assert await queues.close(TARGET.queue, "stub@2") == 1
+        await queues.open("stub@2")
+        await queues._send(args=("stub@2", "golden", job, 5, 60))
+        assert (await queues.observe(["stub@2"]))["stub@2"].waiting == 2
+        assert await queues.busy_hosts(TARGET.queue) == {}
+        with pytest.raises(NotYet, match="card"):
+            await queues.golden_rows("stub", ["1"])
+        await queues.delete_route("stub")
+        await queues.aclose()
+
     rig.caller.submit((1.0, 2.0, 3.0, 4.0))
-    with redis.Redis.from_url(url(rig, "iris-operator")) as client:
-        assert client.llen(KEYS.waiting) == 1
-        assert client.zcard(KEYS.running) == client.llen(KEYS.intermediate) == 0
-        assert client.hgetall(KEYS.counts)[b"accepted"] == b"1"
-        client.set("iris:route:iris", "{}")
-        client.set("iris:redirect:stub@2", TARGET.queue)
-        assert client.lmove(KEYS.waiting, "rq:queue:stub@2", "LEFT", "RIGHT")
-        assert client.smembers("iris:queues") == {TARGET.queue.encode()}
+    asyncio.run(operate())
     assert rig.redis.acl_log() == []
 
 
