@@ -7,10 +7,10 @@ SECONDS ?= 60
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run check format test bench chaos images lock clean
+.PHONY: help run check format test bench chaos images kube-tools lock clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run.stamp ## Start it all on this machine: API on PORT (8000), worker, embedded Valkey; Ctrl-C ends it
 	@exec .venv/bin/iris up --port $(PORT)
@@ -38,6 +38,9 @@ chaos: .venv/dev.stamp ## Kill, freeze and cut off its parts for SECONDS (60) an
 
 images: ## Build the images iris-api, iris-worker and iris-operator, tagged TAG (dev)
 	@.ci/images
+
+kube-tools: .venv/dev.stamp ## Obtain etcd, kube-apiserver, ... for tests/cluster: cached, downloaded or built (once)
+	@.venv/bin/python k8s/tools/kube_tools.py $(ARGS)
 
 lock: .venv/dev.stamp ## Resolve pyproject.toml into requirements/*.txt anew
 	@requirements/lock.sh
