@@ -12,19 +12,18 @@ from typing import Literal
 
 STALE_SECONDS = 10.0
 """A reading older than this says nothing of now, and a longer gap between two readings begins a new window."""
-UP_PERIOD_SECONDS = 15.0
+UP_PERIOD_SECONDS = 10.0
 UP_PODS = 4
 UP_FACTOR = 2
-"""In one period at most so many more, or so many times as many, whichever is more: what the HPA allows by default."""
+"""In one period at most so many more, or so many times as many, whichever is more: one glitch cannot ask for 1000."""
 TOLERANCE_TENTHS = 1
 """Fewer workers are not worth a change when it would take away no more than a tenth; more workers always are."""
-DRAIN_SHARE = 0.5
-"""The share of `max_wait_seconds` a backlog may take to drain; the rest is for noticing it and starting workers."""
+WAKE_SECONDS = 8.0
+"""To notice a backlog and start workers; what is left of `max_wait_seconds`, at least half, is for draining it."""
 ARRIVALS_HORIZON_SECONDS = 30.0
 MEASURED_AFTER_JOBS = 10
 REMEMBERED_JOBS = 200
 """Seconds per job count as measured after so many answers, and forget what lies further back than so many."""
-_ROUNDING = 1e-9
 
 Reason = Literal[
     "Steady", "ScaledUp", "UpRateLimited", "AtMaximum", "ScaledDown", "DownStabilized", "WorkersBusy",
@@ -159,21 +158,24 @@ def _wanted(policy: Policy, load: Load, pace: Pace) -> int:
     """Return how many workers this one reading asks for, before any limit; 0 only for an empty queue."""
     if load.backlog == 0:
         return 0
+    jobs = load.waiting + load.in_hand
     seconds_per_job = pace.seconds_per_job
     if seconds_per_job is None:
-        return _for_length(policy, load)
-    keeping_up = ceil(pace.arrivals_per_second * seconds_per_job - _ROUNDING)
-    if policy.max_wait_seconds is None:
-        return max(_for_length(policy, load), keeping_up)
-    # a running job is on average half done
-    work_seconds = (load.waiting + load.running / 2) * seconds_per_job
-    draining = ceil(work_seconds / (policy.max_wait_seconds * DRAIN_SHARE) - _ROUNDING)
+        return ceil(jobs / policy.target_per_replica)
+    keeping_up = _whole(pace.arrivals_per_second * seconds_per_job)
     # more workers than pieces of work would only watch
-    return max(1, keeping_up, min(draining, load.waiting + load.in_hand))
+    return max(1, min(jobs, max(keeping_up, _draining(policy, load, seconds_per_job))))
 
 
-def _for_length(policy: Policy, load: Load) -> int:
-    return -(-(load.waiting + load.in_hand) // policy.target_per_replica)
+def _draining(policy: Policy, load: Load, seconds_per_job: float) -> int:
+    if policy.max_wait_seconds is None:
+        return ceil((load.waiting + load.in_hand) / policy.target_per_replica)
+    work_seconds = (load.waiting + load.running / 2) * seconds_per_job  # a running job is on average half done
+    return _whole(work_seconds / max(policy.max_wait_seconds / 2, policy.max_wait_seconds - WAKE_SECONDS))
+
+
+def _whole(workers: float) -> int:
+    return ceil(workers - 1e-9)  # sums of fractions must not ask for one more
 
 
 def _remember(policy: Policy, current: int, load: Load, memory: Memory, now: float, wanted: int) -> Memory:
