@@ -6,7 +6,10 @@ import asyncio
 from uuid import uuid4
 
 from iris_service.errors import IrisError, JobNotFound
+from iris_service.jobs.keys import Target
 from iris_service.jobs.pressure import QueueReading
+from iris_service.jobs.route import Route
+from iris_service.jobs.watch import Observation
 from iris_service.schemas import Envelope, Payload
 
 
@@ -20,6 +23,8 @@ class MemoryQueue:
         self.fetched = 0
         self.waiters = 0
         self.running = False
+        self.target = Target("iris", "1")
+        self.cards: dict[Target, bytes] = {}
 
     async def start(self) -> None:
         self.running = True
@@ -27,7 +32,11 @@ class MemoryQueue:
     async def close(self) -> None:
         self.running = False
 
-    async def submit(self, payload: Payload) -> str:
+    def pick(self) -> Target:
+        return self.target
+
+    async def submit(self, payload: Payload, target: Target) -> str:
+        assert target == self.target
         self._check()
         job_id = uuid4().hex
         self.submitted[job_id] = payload
@@ -52,8 +61,15 @@ class MemoryQueue:
     async def ping(self) -> None:
         self._check()
 
-    def observe(self) -> QueueReading:
-        return QueueReading(redis_up=True, waiting=len(self.submitted), outcomes={"done": 3}, waiters=self.waiters)
+    def observe(self) -> Observation:
+        reading = QueueReading(waiting=len(self.submitted), outcomes={"done": 3})
+        return Observation(
+            route=Route.only(self.target),
+            redis_up=True,
+            queues={self.target: reading},
+            cards=self.cards,
+            waiters=self.waiters,
+        )
 
     def _check(self) -> None:
         if self.trouble is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ class ModelSettings:
     """IRIS_MODEL_VERSION: what the API routes to, and what a worker serves."""
     artifact_format: str = "onnx"
     """IRIS_MODEL_FORMAT: onnx, skops, joblib or pickle; the format is never guessed."""
+    digest: str = ""
+    """IRIS_MODEL_DIGEST: sha256:... that the artifact must have, whatever its card says; empty trusts the card."""
     allow_pickle: bool = False
     """IRIS_ALLOW_PICKLE: a pickle runs its author's code when loaded; even so its digest must match the card."""
 
@@ -132,6 +135,7 @@ class Settings:
                 name=reader.text("IRIS_MODEL", ModelSettings.name),
                 version=reader.text("IRIS_MODEL_VERSION", ModelSettings.version),
                 artifact_format=reader.choice("IRIS_MODEL_FORMAT", ("onnx", "skops", "joblib", "pickle")),
+                digest=reader.digest("IRIS_MODEL_DIGEST"),
                 allow_pickle=reader.switch("IRIS_ALLOW_PICKLE"),
             ),
             jobs=JobSettings(
@@ -207,6 +211,12 @@ class _Reader:
 
     def switch(self, name: str) -> bool:
         return self.choice(name, ("0", "1", "false", "true")) in ("1", "true")
+
+    def digest(self, name: str) -> str:
+        value = self.text(name, "")
+        if value and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+            raise SettingsError(f"{name} must be sha256: and 64 hexadecimal digits", field=name)
+        return value
 
     def names(self, name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.text(name, "").split(",") if part.strip())

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -50,11 +50,21 @@ def configure_logging(settings: LogSettings, component: str) -> None:
     # and the API writes one a request
     structlog.configure(
         processors=[complete, *renderers],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         cache_logger_on_first_use=True,
     )
     _adopt_foreign_lines(settings.level, [structlog.stdlib.add_logger_name, complete], renderers)
+
+
+class _Stderr:
+    """Whatever stderr is when a line is written: loggers live as long as the process, streams need not."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _complete(component: str) -> Any:
@@ -74,7 +84,7 @@ def _complete(component: str) -> Any:
 
 
 def _adopt_foreign_lines(level: str, shared: list[Any], renderers: list[Any]) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
@@ -144,7 +154,9 @@ class ApiMetrics:
         )
         self.redis_up = Gauge("iris_redis_up", "1 while this process can use Redis.", registry=registry)
         self.waiters = Gauge("iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry)
-        self.model = Info("iris_route", "The model version that takes new jobs.", registry=registry)
+        self.share = Gauge(
+            "iris_route_weight", "Percent of new jobs that a version takes.", ("model", "version"), registry=registry
+        )
 
 
 class WorkerMetrics:

@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from iris_service.config import Settings
-from iris_service.jobs import worker
+from iris_service.jobs import serving, worker
 from iris_service.telemetry import WorkerMetrics, configure_logging
 from stub_model import StubModel
 
@@ -63,7 +63,7 @@ def main() -> int:
     configure_logging(settings.log, "worker")
     model = StubModel()
     metrics = WorkerMetrics(CollectorRegistry(), model=model.name, version=model.version, digest=model.digest)
-    return worker.run_worker(settings, model, metrics)
+    return serving.run_worker(settings, model, metrics)
 
 
 if __name__ == "__main__":

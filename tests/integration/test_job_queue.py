@@ -102,8 +102,8 @@ def test_a_reply_that_was_lost_does_not_make_a_second_job(valkey: redis.Redis, v
     async def story() -> None:
         async with opened(valkey_server) as queue:
             item = ("f" * 32, b"data")
-            assert await queue._flush_submissions([item]) == [1]
-            assert await queue._flush_submissions([item]) == [2]
+            assert await queue._flush_submissions(TARGET.queue, [item]) == [1]
+            assert await queue._flush_submissions(TARGET.queue, [item]) == [2]
             assert valkey.lrange(KEYS.waiting, 0, -1) == [b"f" * 32]
             assert valkey.hget(KEYS.counts, "accepted") == b"1"
 

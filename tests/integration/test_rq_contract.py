@@ -27,8 +27,10 @@ import iris_service.jobs.worker as worker_module
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import QUEUES, TASK, Target, job_key, queue_keys, result_key
+from iris_service.jobs.serving import _Reporter
+from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.jobs.watchdog import Watchdog
-from iris_service.jobs.worker import FixedTaskJob, IrisWorker, _Reporter
+from iris_service.jobs.worker import IrisWorker
 from iris_service.schemas import Answered, Payload, envelope_from_json
 from iris_service.telemetry import WorkerMetrics
 from servers import Valkey

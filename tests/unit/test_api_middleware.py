@@ -61,7 +61,7 @@ def test_metrics_tell_what_was_accepted_refused_and_is_queued(client: TestClient
         'iris_queue_jobs{model="iris",outcome="done",version="1"} 3.0',
         "iris_redis_up 1.0",
         "iris_api_waiters 0.0",
-        'iris_route_info{model="iris",version="1"} 1.0',
+        'iris_route_weight{model="iris",version="1"} 100.0',
     ):
         assert line in text.splitlines()
 
@@ -74,7 +74,7 @@ from iris_service.telemetry import configure_logging
 from memory_queue import MemoryQueue
 
 class Surprise(MemoryQueue):
-    async def submit(self, payload):
+    async def submit(self, payload, target):
         raise RuntimeError("nobody expected this")
 
 configure_logging(LogSettings(format="json"), "api")

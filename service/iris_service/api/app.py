@@ -10,32 +10,28 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from iris_service.api.cards import Cards
 from iris_service.api.middleware import RequestContext
 from iris_service.api.probes import Probes
 from iris_service.api.problems import HANDLERS
 from iris_service.api.routes import Predictions
 from iris_service.api.waiting import Waiting
-from iris_service.config import ModelSettings, Settings
-from iris_service.errors import ModelRejected
+from iris_service.config import Settings
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
-from iris_service.model.card import Card
 from iris_service.model.store import ModelRepository
 from iris_service.telemetry import ApiMetrics
 
 _log = structlog.get_logger(__name__)
 
 
-def create_app(queue: JobQueue, card: Card | ModelRejected, settings: Settings, metrics: ApiMetrics) -> Starlette:
+def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMetrics) -> Starlette:
     """Build the application around a queue it starts and closes.
 
-    With a rejected card it serves all the same: /readyz gives the reason and predictions are answered 503.
+    Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
     `app.state.waiting` lets the server end waiting requests when it stops.
     """
     waiting = Waiting()
-    target = Target(settings.model.name, settings.model.version)
-    if isinstance(card, Card):
-        metrics.model.info({"model": card.model, "version": card.version})
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -47,8 +43,8 @@ def create_app(queue: JobQueue, card: Card | ModelRejected, settings: Settings, 
 
     app = Starlette(
         routes=[
-            *Predictions(queue, card, settings.api, metrics, waiting).routes,
-            *Probes(queue, card, target, metrics).routes,
+            *Predictions(queue, cards, settings.api, metrics, waiting).routes,
+            *Probes(queue, cards, metrics).routes,
         ],
         middleware=[Middleware(RequestContext, metrics=metrics)],
         exception_handlers=HANDLERS,
@@ -59,17 +55,13 @@ def create_app(queue: JobQueue, card: Card | ModelRejected, settings: Settings, 
 
 
 def build(settings: Settings) -> Starlette:
-    """Build the application from settings alone; reads the model's card, connects to nothing yet."""
+    """Build the application from settings alone; connects to nothing yet."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    queue = JobQueue(settings.redis, settings.jobs, Target(settings.model.name, settings.model.version))
-    return create_app(queue, _card(settings.model), settings, ApiMetrics(registry))
-
-
-def _card(model: ModelSettings) -> Card | ModelRejected:
-    try:
-        return ModelRepository(model.repository).card(model.name, model.version)
-    except ModelRejected as exc:
-        _log.error("model not ready", model=model.name, version=model.version, reason=str(exc))
-        return exc
+    target = Target(settings.model.name, settings.model.version)
+    queue = JobQueue(settings.redis, settings.jobs, target)
+    cards = Cards(queue, ModelRepository(settings.model.repository))
+    if trouble := cards.trouble(target):
+        _log.error("model not ready", model=target.model, version=target.version, reason=trouble)
+    return create_app(queue, cards, settings, ApiMetrics(registry))

@@ -10,22 +10,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from iris_service.api.answers import json_response
+from iris_service.api.cards import Cards
 from iris_service.api.problems import problem
-from iris_service.errors import ModelRejected, QueueUnavailable
+from iris_service.errors import QueueUnavailable
 from iris_service.jobs.job_queue import JobQueue
-from iris_service.jobs.keys import Target
-from iris_service.jobs.pressure import QueueReading
-from iris_service.model.card import Card
+from iris_service.jobs.watch import Observation
 from iris_service.telemetry import ApiMetrics
 
 
 class Probes:
     """Health, readiness and metrics of this process."""
 
-    def __init__(self, queue: JobQueue, card: Card | ModelRejected, target: Target, metrics: ApiMetrics) -> None:
+    def __init__(self, queue: JobQueue, cards: Cards, metrics: ApiMetrics) -> None:
         self._queue = queue
-        self._card = card
-        self._target = target
+        self._cards = cards
         self._metrics = metrics
 
     @property
@@ -36,27 +34,35 @@ class Probes:
         return json_response({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        reasons = [f"model: {self._card}"] if isinstance(self._card, ModelRejected) else []
+        """Ready: Redis answers, and every version that takes new jobs is known."""
+        targets = self._queue.observe().route.targets
+        troubles = {target: self._cards.trouble(target) for target in targets}
+        reasons = [f"model: {trouble}" for trouble in troubles.values() if trouble]
         try:
             await self._queue.ping()
         except QueueUnavailable as exc:
             reasons.append(f"redis: {exc}")
         if not reasons:
-            return json_response({"ready": True, "model": self._target.model, "version": self._target.version})
+            return json_response({"ready": True, "model": targets[0].model, "version": targets[0].version})
         request_id = request.scope["request_id"]
         error = "predictions cannot be accepted; reasons lists why"
         return problem(request_id, 503, "SERVICE_NOT_READY", error, ready=False, reasons=reasons)
 
     async def metrics(self, _request: Request) -> Response:
-        show_reading(self._metrics, self._queue.observe(), self._target)
+        show(self._metrics, self._queue.observe())
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def show_reading(metrics: ApiMetrics, reading: QueueReading, target: Target) -> None:
-    """Set the gauges to the last reading of the queue."""
-    metrics.redis_up.set(reading.redis_up)
-    metrics.waiters.set(reading.waiters)
-    metrics.waiting.labels(*target).set(reading.waiting)
-    metrics.running.labels(*target).set(reading.running)
-    for outcome, jobs in reading.outcomes.items():
-        metrics.outcomes.labels(*target, outcome).set(jobs)
+def show(metrics: ApiMetrics, seen: Observation) -> None:
+    """Set the gauges to the last look at the queues; versions that left the route leave the page."""
+    metrics.redis_up.set(seen.redis_up)
+    metrics.waiters.set(seen.waiters)
+    for gauge in (metrics.waiting, metrics.running, metrics.outcomes, metrics.share):
+        gauge.clear()
+    for target, share in seen.route.shares:
+        metrics.share.labels(*target).set(share)
+    for target, reading in seen.queues.items():
+        metrics.waiting.labels(*target).set(reading.waiting)
+        metrics.running.labels(*target).set(reading.running)
+        for outcome, jobs in reading.outcomes.items():
+            metrics.outcomes.labels(*target, outcome).set(jobs)

@@ -11,35 +11,35 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from iris_service.api.answers import NOT_READY, READY, json_response, result_body
+from iris_service.api.cards import Cards
 from iris_service.api.inputs import Flowers, flower_from_query, flowers_from_json, read_body, wait_from_query
 from iris_service.api.problems import problem
 from iris_service.api.waiting import Waiting
 from iris_service.config import ApiSettings
-from iris_service.errors import IrisError, JobNotFound, ModelNotReady, ModelRejected
+from iris_service.errors import IrisError, JobNotFound
 from iris_service.jobs.job_queue import JobQueue
-from iris_service.model.card import Card
+from iris_service.jobs.keys import Target
 from iris_service.schemas import Envelope, Failed, Payload
 from iris_service.telemetry import ApiMetrics
 
 PREFIX = "/iris/api/v1.0"
-NOT_READY_RETRY_SECONDS = 30
 
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Predictions:
-    """Submit, status and result, for one model version."""
+    """Submit, status and result, for the versions that the route names."""
 
     def __init__(
         self,
         queue: JobQueue,
-        card: Card | ModelRejected,
+        cards: Cards,
         limits: ApiSettings,
         metrics: ApiMetrics,
         waiting: Waiting,
     ) -> None:
         self._queue = queue
-        self._card = card
+        self._cards = cards
         self._limits = limits
         self._metrics = metrics
         self._waiting = waiting
@@ -65,22 +65,23 @@ class Predictions:
             raise
 
     async def _submit_query(self, request: Request) -> Response:
-        signature = self._usable_card().signature
+        target = self._queue.pick()
+        signature = self._cards.of(target).signature
         flowers = flower_from_query(request.scope["query_string"], self._limits.max_query_bytes, signature)
-        return json_response({"job_id": await self._submit(request, flowers)})
+        return json_response({"job_id": await self._submit(request, flowers, target)})
 
     async def _submit_body(self, request: Request) -> Response:
         body = await read_body(request, self._limits.max_body_bytes)
-        flowers = flowers_from_json(body, self._limits.max_rows, self._usable_card().signature)
-        job_id = await self._submit(request, flowers)
+        target = self._queue.pick()
+        flowers = flowers_from_json(body, self._limits.max_rows, self._cards.of(target).signature)
+        job_id = await self._submit(request, flowers, target)
         return json_response({"job_id": job_id}, 202, {"Location": f"{PREFIX}/result/{job_id}"})
 
-    async def _submit(self, request: Request, flowers: Flowers) -> str:
-        card = self._usable_card()
+    async def _submit(self, request: Request, flowers: Flowers, target: Target) -> str:
         payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time())
-        job_id = await self._queue.submit(payload)
-        request.scope["log"].update(job_id=job_id, model=card.model, version=card.version)
-        self._metrics.accepted.labels(card.model, card.version).inc()
+        job_id = await self._queue.submit(payload, target)
+        request.scope["log"].update(job_id=job_id, model=target.model, version=target.version)
+        self._metrics.accepted.labels(*target).inc()
         return job_id
 
     async def status(self, request: Request) -> Response:
@@ -95,7 +96,9 @@ class Predictions:
             return json_response(NOT_READY, 202)
         if isinstance(envelope, Failed):
             return _failure(request, envelope)
-        return json_response(result_body(envelope, self._usable_card().signature.classes))
+        width = len(envelope.rows[0]) if envelope.rows else 0
+        classes = self._cards.classes(Target(envelope.model, envelope.version), width)
+        return json_response(result_body(envelope, classes))
 
     async def _fetch(self, request: Request) -> Envelope | None:
         job_id = request.path_params["job_id"]
@@ -107,11 +110,6 @@ class Predictions:
         if seconds == 0 or self._waiting.stopped:
             return await self._queue.fetch(job_id)
         return await self._waiting.wait(self._queue.fetch(job_id, seconds), request.receive)
-
-    def _usable_card(self) -> Card:
-        if isinstance(self._card, Card):
-            return self._card
-        raise ModelNotReady("the model is not ready; /readyz says why", retry_after_seconds=NOT_READY_RETRY_SECONDS)
 
 
 def _failure(request: Request, envelope: Failed) -> Response:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -21,57 +22,61 @@ from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
 from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
-from iris_service.jobs.keys import OUTCOMES, PENDING, TASK, Target, queue_keys, result_key
-from iris_service.jobs.pressure import QueueReading, retry_after_seconds, smoothed_rate
+from iris_service.jobs.keys import PENDING, TASK, Target, result_key
+from iris_service.jobs.pressure import UNMEASURED_RETRY_SECONDS, retry_after_seconds
+from iris_service.jobs.watch import Observation, Watch
 from iris_service.schemas import Envelope, Payload, envelope_from_json
 
 GIVE_UP_SECONDS = 1.8
 """A request that Redis has not answered by then gets its 503."""
-LOOK_SECONDS = 1.0
-"""Pause between two looks at queue length and memory."""
-
 _FULL = 0
 _log = structlog.get_logger(__name__)
 
 
 class JobQueue:
-    """Jobs of one model version, as the API process sees them. Call `start` in the event loop, `close` at the end."""
+    """Jobs of one model, as the API process sees them. Call `start` in the event loop, `close` at the end.
 
-    def __init__(self, redis: RedisSettings, jobs: JobSettings, target: Target) -> None:
+    `default` takes the jobs while no operator has written a route.
+    """
+
+    def __init__(self, redis: RedisSettings, jobs: JobSettings, default: Target) -> None:
         self._jobs = jobs
-        self._target = target
-        self._keys = queue_keys(target.queue)
         self._client = connect_async(redis)
         self._enqueue = self._client.register_script(scripts.source("enqueue"))
-        self._submissions: Coalescer[tuple[str, bytes], int] = Coalescer(self._flush_submissions)
+        self._submissions: dict[Target, Coalescer[tuple[str, bytes], int]] = {}
         self._looks: Coalescer[str, bytes | bool] = Coalescer(self._flush_looks)
         self._answers = Answers(self._client)
-        self._reading = QueueReading()
-        self._watcher: asyncio.Task[None] | None = None
+        self._watch = Watch(self._client, default)
 
     async def start(self) -> None:
         """Begin to watch the queue; works, and keeps trying, while Redis is away."""
-        self._watcher = asyncio.create_task(self._watch())
+        self._watch.start()
 
     async def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._watch.close()
         await self._answers.close()
         await self._client.aclose()
 
-    async def submit(self, payload: Payload) -> str:
-        """Commit a job and return its id: from here on it will have an answer.
+    def pick(self) -> Target:
+        """Return the version that takes the next job, drawn by the shares of the route."""
+        return self._watch.seen.route.pick(random.random())  # noqa: S311  a share, not a secret
+
+    async def submit(self, payload: Payload, target: Target | None = None) -> str:
+        """Commit a job, for the version that `pick` returns if none is given; from here on it will have an answer.
 
         Raises `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
         """
-        if self._reading.memory_ratio >= self._jobs.memory_limit_ratio:
-            raise TryLater("the queue is short of memory", retry_after_seconds=self._retry_after())
+        target = target or self.pick()
+        if self._watch.seen.memory_ratio >= self._jobs.memory_limit_ratio:
+            raise TryLater("the queue is short of memory", retry_after_seconds=self._retry_after(target))
+        coalescer = self._submissions.get(target)
+        if coalescer is None:
+            coalescer = self._submissions[target] = Coalescer(partial(self._flush_submissions, target.queue))
         job_id = uuid4().hex
         data = msgspec.json.encode((TASK, None, (payload,), {}))
-        if await self._ask(self._submissions, (job_id, data)) == _FULL:
+        if await self._ask(coalescer, (job_id, data)) == _FULL:
             raise QueueFull(
-                f"{self._jobs.queue_limit} jobs are waiting already", retry_after_seconds=self._retry_after()
+                f"{self._jobs.queue_limit} jobs are waiting already", retry_after_seconds=self._retry_after(target)
             )
         return job_id
 
@@ -101,9 +106,9 @@ class JobQueue:
         except (RedisError, OSError, TimeoutError) as exc:
             raise self._unavailable(exc) from exc
 
-    def observe(self) -> QueueReading:
-        """Return the last reading of the queue; costs nothing."""
-        return replace(self._reading, waiters=self._answers.waiters)
+    def observe(self) -> Observation:
+        """Return what was seen at the last look; costs nothing."""
+        return replace(self._watch.seen, waiters=self._answers.waiters)
 
     async def _look(self, job_id: str) -> Envelope | None:
         found = await self._ask(self._looks, job_id)
@@ -122,16 +127,16 @@ class JobQueue:
 
     def _unavailable(self, exc: Exception) -> QueueUnavailable:
         _log.warning("queue unavailable", reason=f"{type(exc).__name__}: {exc}"[:200])
-        return QueueUnavailable("the queue cannot be used right now", retry_after_seconds=self._retry_after())
+        return QueueUnavailable("the queue cannot be used right now", retry_after_seconds=UNMEASURED_RETRY_SECONDS)
 
-    def _retry_after(self) -> int:
-        return retry_after_seconds(self._reading, random.random())  # noqa: S311  jitter, not a secret
+    def _retry_after(self, target: Target) -> int:
+        return retry_after_seconds(self._watch.seen.queue(target), random.random())  # noqa: S311  jitter, not a secret
 
-    async def _flush_submissions(self, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
+    async def _flush_submissions(self, queue: str, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
         jobs = self._jobs
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         arguments: list[Any] = [
-            self._target.queue, jobs.queue_limit, jobs.deadline_seconds, stamp,
+            queue, jobs.queue_limit, jobs.deadline_seconds, stamp,
             jobs.timeout_seconds, jobs.attempts - 1, jobs.result_ttl_seconds,
         ]  # fmt: skip
         for item in items:
@@ -148,36 +153,3 @@ class JobQueue:
             envelope if envelope is not None else deadline is not None
             for envelope, deadline in zip(envelopes, deadlines, strict=True)
         ]
-
-    async def _watch(self) -> None:
-        seen_at = time.monotonic()
-        while True:
-            try:
-                reading = await self._read()
-                now = time.monotonic()
-                answered = reading.answered - self._reading.answered
-                rate = smoothed_rate(self._reading.answered_per_second, answered, reading.waiting, now - seen_at)
-                self._reading, seen_at = replace(reading, answered_per_second=rate), now
-            except (RedisError, OSError) as exc:
-                if self._reading.redis_up:
-                    _log.warning("queue lost", reason=str(exc)[:200])
-                self._reading = replace(self._reading, redis_up=False)
-            stop_if_cancelled()
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _read(self) -> QueueReading:
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.llen(self._keys.waiting)
-        pipeline.zcard(self._keys.running)
-        pipeline.hgetall(self._keys.counts)
-        pipeline.info("memory")
-        waiting, running, counts, memory = await pipeline.execute()
-        limit = memory.get("maxmemory", 0)
-        return QueueReading(
-            redis_up=True,
-            waiting=waiting,
-            running=running,
-            outcomes={name: int(counts.get(name.encode(), 0)) for name in OUTCOMES},
-            memory_ratio=memory["used_memory"] / limit if limit else 0.0,
-            answered_per_second=0.0,
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 UNMEASURED_RETRY_SECONDS = 5
@@ -10,19 +11,14 @@ LONGEST_RETRY_SECONDS = 60
 
 @dataclass(frozen=True)
 class QueueReading:
-    """What the API saw at its last look at the queue, at most about a second ago."""
+    """One version's queue, as the API last saw it."""
 
-    redis_up: bool = False
     waiting: int = 0
     running: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    """Totals since the queue began, as `jobs.keys.QueueKeys.counts` names them."""
-    memory_ratio: float = 0.0
-    """Used share of Redis' maxmemory; 0 when it has none."""
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """Totals since the queue began, by the names in `jobs.keys.OUTCOMES`."""
     answered_per_second: float = 0.0
-    """Measured over the last looks; 0 when nothing was answered."""
-    waiters: int = 0
-    """Requests of this process that wait for an answer."""
+    """Measured over the last looks; 0 when nothing was answered yet."""
 
     @property
     def answered(self) -> int:

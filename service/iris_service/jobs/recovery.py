@@ -24,7 +24,7 @@ from iris_service.config import JobSettings, Settings
 from iris_service.jobs import scripts
 from iris_service.jobs.client import connect
 from iris_service.jobs.keys import KNOWN_QUEUES, PENDING, RECOVERY_LOCK, QueueKeys, Target, job_key, queue_keys
-from iris_service.jobs.worker import FixedTaskJob
+from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.schemas import Failed, FailureCode, envelope_to_json
 
 SWEEP_SECONDS = 1.0

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from types import FrameType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -33,14 +33,14 @@ from rq.utils import now as rq_now
 from rq.utils import utcformat
 from rq.worker.base import WorkerStatus
 
-from iris_service.config import JobSettings, Settings
+from iris_service.config import JobSettings
 from iris_service.jobs import scripts
 from iris_service.jobs.batch import Claim, Outcome, Predictor, answer
-from iris_service.jobs.client import BLOCK_SECONDS, connect
-from iris_service.jobs.keys import KNOWN_QUEUES, LATENCY_BOUNDS, TASK, Target, queue_keys
+from iris_service.jobs.client import BLOCK_SECONDS
+from iris_service.jobs.keys import CARD_PREFIX, KNOWN_QUEUES, LATENCY_BOUNDS, TASK, Target, queue_keys
+from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.jobs.watchdog import Watchdog
-from iris_service.schemas import Answered, Failed, envelope_to_json
-from iris_service.telemetry import WorkerMetrics
+from iris_service.schemas import Failed, envelope_to_json
 
 LEASE_SECONDS = 5
 """A worker that shows no sign of life for so long loses its jobs to others."""
@@ -50,29 +50,8 @@ _COMPLAIN_EVERY = 30
 _LONGEST_TIMEOUT_SECONDS = 86_400
 
 _OUR_JOB = b'["' + TASK.encode() + b'",'
-_FORGEABLE = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
-
-
-class ForbiddenTask(Exception):
-    """The job names a function this worker was not told to run."""
-
-
-class FixedTaskJob(Job):
-    """A job that can only run known functions, whatever somebody wrote into its hash."""
-
-    allowed_tasks: ClassVar[frozenset[str]] = frozenset({TASK})
-
-    def restore(self, raw_data: dict[bytes, bytes]) -> Any:
-        """Read the hash but for what would make us call somebody: callbacks and webhooks."""
-        return super().restore({name: value for name, value in raw_data.items() if name not in _FORGEABLE})
-
-    @property
-    def func(self) -> Any:
-        if self.func_name not in self.allowed_tasks or self.instance is not None:
-            raise ForbiddenTask(f"{str(self.func_name)[:100]} is not a task of this worker")
-        return super().func
 
 
 @dataclass
@@ -100,6 +79,8 @@ class IrisWorker(SimpleWorker):
         self.keys = queue_keys(target.queue)
         self.on_outcomes: Callable[[list[Outcome], set[str]], None] = lambda _outcomes, _refused: None
         self.on_progress: Callable[[], None] = lambda: None
+        self.card = b""
+        """Published when this worker starts, so that the API knows its version without the artifact."""
         self.early_signals: Sequence[int] = ()
         """What arrived before this worker had its own signal handlers."""
         self.watchdog: Watchdog | None = None
@@ -308,6 +289,8 @@ class IrisWorker(SimpleWorker):
         try:
             super().register_birth()  # type: ignore[no-untyped-call]
             self._redis.sadd(KNOWN_QUEUES, self.queues[0].name)
+            if self.card:
+                self._redis.set(CARD_PREFIX + self.queues[0].name, self.card)
         except ResponseError as exc:
             _log.warning("worker not registered", reason=str(exc)[:200])
             self.birth_date = self.last_heartbeat = rq_now()
@@ -340,88 +323,3 @@ class IrisWorker(SimpleWorker):
             write()
         except RedisError as exc:
             _log.debug("bookkeeping skipped", reason=str(exc)[:200])
-
-
-def run_worker(
-    settings: Settings, model: Predictor, metrics: WorkerMetrics, on_progress: Callable[[], None] = lambda: None
-) -> int:
-    """Answer the jobs of `model`'s queue until SIGTERM or SIGINT; returns the exit code, 0 after a clean stop.
-
-    `on_progress` is called at least every two seconds while the loop lives, but not during a prediction.
-    """
-    early_signals = _note_signals()
-    client = connect(settings.redis)
-    if not _wait_for(client, early_signals):
-        return 0
-    worker = IrisWorker(
-        client, model, settings.jobs, settings.worker.batch_size, frozenset(settings.worker.extra_tasks)
-    )
-    worker.on_outcomes = _Reporter(metrics)
-    worker.on_progress = on_progress
-    worker.early_signals = early_signals
-    worker.watchdog = Watchdog(settings.worker.max_rss_bytes, worker.renew_leases, worker.answer_hung)
-    worker.watchdog.start()
-    _log.info("worker ready", queue=worker.queues[0].name, digest=model.digest, batch_size=settings.worker.batch_size)
-    worker.work(logging_level=None)
-    stopped = worker._stop_requested
-    _log.info("worker stopped", asked=stopped)
-    return 0 if stopped else 1
-
-
-def _note_signals() -> list[int]:
-    """Return a list that grows with each request to stop, until the worker's loop has handlers of its own."""
-    received: list[int] = []
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda number, _frame: received.append(number))
-    return received
-
-
-def _wait_for(client: Redis, stopping: Sequence[int]) -> bool:
-    """Wait until Redis answers; False when asked to stop before that."""
-    complained = False
-    while not stopping:
-        try:
-            client.ping()
-            return True
-        except RedisError as exc:
-            if not complained:
-                _log.warning("waiting for redis", reason=str(exc)[:200])
-                complained = True
-            time.sleep(0.2)
-    return False
-
-
-class _Reporter:
-    """Counts and logs outcomes, after they are safe in Redis."""
-
-    def __init__(self, metrics: WorkerMetrics) -> None:
-        self._metrics = metrics
-
-    def __call__(self, outcomes: list[Outcome], refused: set[str]) -> None:
-        metrics = self._metrics
-        metrics.batch_jobs.observe(len(outcomes))
-        for outcome in outcomes:
-            if outcome.claim.job_id in refused:
-                metrics.duplicates.inc()
-            elif isinstance(envelope := outcome.envelope, Answered):
-                metrics.finished.inc()
-                metrics.queue_seconds.observe(envelope.queued_seconds)
-                metrics.task_seconds.observe(envelope.task_seconds)
-            else:
-                metrics.failed(envelope.code)
-            self._log(outcome, outcome.claim.job_id in refused)
-
-    def _log(self, outcome: Outcome, refused: bool) -> None:
-        envelope, payload = outcome.envelope, outcome.payload
-        fields: dict[str, Any] = {
-            "job_id": outcome.claim.job_id,
-            "request_id": payload.request_id if payload else None,
-            "model": envelope.model,
-            "version": envelope.version,
-            "attempt": envelope.attempt,
-            "published": not refused,
-        }
-        if isinstance(envelope, Answered):
-            _log.info("job answered", seconds=round(envelope.queued_seconds + envelope.task_seconds, 6), **fields)
-        else:
-            _log.warning("job failed", code=envelope.code, reason=envelope.error, **fields)

@@ -48,6 +48,8 @@ def load_model(settings: ModelSettings) -> Model:
     """The model version that the settings name, verified and proven; raises `ModelNotFound` or `ModelRejected`."""
     repository = ModelRepository(settings.repository)
     card = repository.card(settings.name, settings.version)
+    if settings.digest and card.artifact(settings.artifact_format).digest != settings.digest:
+        raise ModelRejected(f"IRIS_MODEL_DIGEST asks for {settings.digest}, and the card names another artifact")
     return load_artifact(repository, card, settings.artifact_format, allow_pickle=settings.allow_pickle)
 
 

@@ -34,7 +34,8 @@ def serve(settings: Settings) -> int:
     Raises `SettingsError` when the metrics port is taken.
     """
     # imported here: they take most of a second, and a wrong setting should be said before that
-    from iris_service.jobs.worker import run_worker
+    from iris_service.jobs.serving import report_rejection, run_worker
+    from iris_service.model.card import card_to_json
     from iris_service.model.runtime import load_model
 
     configure_logging(settings.log, "worker")
@@ -43,6 +44,7 @@ def serve(settings: Settings) -> int:
         model = load_model(settings.model)
     except ModelRejected as exc:
         _log.error("model rejected", code=exc.code, reason=str(exc))
+        report_rejection(settings, str(exc))
         return os.EX_DATAERR
     seconds = round(time.monotonic() - started_at, 3)
     _log.info("model ready", model=model.name, version=model.version, digest=model.digest, seconds=seconds)
@@ -50,7 +52,7 @@ def serve(settings: Settings) -> int:
     progress = Progress(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS, time.monotonic)
     if settings.worker.metrics_port is not None:
         _serve_metrics(settings, metrics, progress)
-    return run_worker(settings, model, metrics, progress.made)
+    return run_worker(settings, model, metrics, progress.made, card_to_json(model.card))
 
 
 class Progress:
