@@ -40,13 +40,15 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# A number, so that Kubernetes can see that it is not root.
-USER 10001:10001
 
+# Each target imports once what it starts: a base image comes without the standard library's bytecode, and compiling it
+# anew at every start on a read-only root would take 0.6 s. The user is a number: Kubernetes sees that it is not root.
 FROM runtime AS api
 LABEL org.opencontainers.image.title="iris-api" \
       org.opencontainers.image.description="The HTTP side of iris-serving: takes predictions, queues them as jobs, answers"
 COPY --from=api-packages /packages /usr/local
+RUN PYTHONDONTWRITEBYTECODE= python -c "import iris_service.cli, iris_service.api.__main__"
+USER 10001:10001
 COPY --chmod=0555 models /app/models
 ENV IRIS_MODELS=/app/models IRIS_HOST=0.0.0.0
 EXPOSE 8000
@@ -60,6 +62,10 @@ FROM runtime AS worker
 LABEL org.opencontainers.image.title="iris-worker" \
       org.opencontainers.image.description="The queue's side of iris-serving: answers the jobs of one model version"
 COPY --from=worker-packages /packages /usr/local
+# Unless told before it is imported, ONNX Runtime keeps a device id and reports its use to its maker.
+ENV ORT_DISABLE_TELEMETRY=1
+RUN PYTHONDONTWRITEBYTECODE= python -c "import onnxruntime, iris_service.cli, iris_service.worker.__main__"
+USER 10001:10001
 COPY --chmod=0555 models /app/models
 ENV IRIS_MODELS=/app/models IRIS_METRICS_HOST=0.0.0.0 IRIS_METRICS_PORT=9100
 EXPOSE 9100
@@ -70,4 +76,6 @@ FROM runtime AS operator
 LABEL org.opencontainers.image.title="iris-operator" \
       org.opencontainers.image.description="The Kubernetes operator of iris-serving"
 COPY --from=operator-packages /packages /usr/local
+RUN PYTHONDONTWRITEBYTECODE= python -c "import iris_operator.__main__"
+USER 10001:10001
 ENTRYPOINT ["python", "-m", "iris_operator"]

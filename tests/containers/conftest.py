@@ -42,4 +42,4 @@ def compose(images: Images) -> Iterator[Compose]:
             compose.wait_for("/readyz", 200)
             yield compose
         finally:
-            compose("down", "-v")
+            compose("down", "-v", "-t", "2")

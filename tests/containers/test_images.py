@@ -63,6 +63,12 @@ def test_an_image_says_what_it_is_and_runs_as_a_number(images: Images, target: s
     assert labels["org.opencontainers.image.version"] != "unknown"
 
 
+def test_the_worker_reports_to_nobody(images: Images) -> None:
+    # where its telemetry is on, ONNX Runtime leaves a device id behind in the home folder
+    code = "import os; os.environ['HOME'] = '/tmp'; import onnxruntime; print(os.listdir('/tmp'))"
+    assert images.python("worker", code) == "[]"
+
+
 @pytest.mark.parametrize(("target", "most_megabytes"), [("api", 180), ("worker", 320), ("operator", 200)])
 def test_an_image_stays_small(
     images: Images, target: str, most_megabytes: int, capfd: pytest.CaptureFixture[str]
