@@ -1,0 +1,95 @@
+"""The cluster of the tests in this folder: one for the whole run, a namespace of its own for every test that asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import choice
+from cluster.control_plane import ControlPlane, KindCluster
+from cluster.kube import Kube
+
+HERE = Path(__file__).parent
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster: needs a Kubernetes control plane (make kube-tools)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `pytest -n N --dist loadgroup` one worker gets all of them, so that only one control plane is started."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("cluster")
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+@pytest.fixture(scope="session")
+def kube_programs() -> Path:
+    """The folder of the control plane's programs. Without them: a failure in CI, else a skip that says what to do."""
+    try:
+        return choice.find_programs()
+    except choice.NoCluster as exc:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(exc), pytrace=False)
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def cluster(kube_programs: Path) -> Iterator[ControlPlane | KindCluster]:
+    """The running cluster: our own, or the kind cluster that KUBECONFIG names."""
+    running = choose(kube_programs)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def choose(kube_programs: Path) -> ControlPlane | KindCluster:
+    env = os.environ
+    context = ""
+    if env.get("KUBECONFIG"):
+        context = Kube(kube_programs / "kubectl", Path(env["KUBECONFIG"]))("config", "current-context").strip()
+    try:
+        kubeconfig = choice.kind_kubeconfig(env, context)
+    except choice.ForeignCluster as exc:
+        pytest.fail(str(exc), pytrace=False)
+    return KindCluster(kube_programs, kubeconfig) if kubeconfig else ControlPlane(kube_programs)
+
+
+@pytest.fixture(scope="session")
+def kube(cluster: ControlPlane | KindCluster) -> Kube:
+    """kubectl as the cluster's administrator."""
+    return cluster.kube
+
+
+@pytest.fixture
+def new_namespace(kube: Kube) -> Iterator[Callable[[], str]]:
+    """Makes namespaces that enforce the restricted Pod Security standard; deleted after the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        namespace = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"generateName": "iris-", "labels": RESTRICTED},
+        }
+        made.append(kube.create(namespace))
+        # A pod created before the controller-manager has made its ServiceAccount would be refused.
+        kube("wait", "--for=create", "serviceaccount/default", "-n", made[-1], "--timeout=20s")
+        return made[-1]
+
+    yield make
+    if made:
+        kube("delete", "namespace", "--wait=false", *made)
+
+
+@pytest.fixture
+def namespace(new_namespace: Callable[[], str]) -> str:
+    return new_namespace()
