@@ -16,8 +16,8 @@ from iris_service.schemas import Payload
 
 
 class DyingJobQueue(JobQueue):
-    async def _flush_submissions(self, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
-        await super()._flush_submissions(items)
+    async def _flush_submissions(self, queue: str, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
+        await super()._flush_submissions(queue, items)
         os.kill(os.getpid(), signal.SIGKILL)
         return []
 

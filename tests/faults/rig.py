@@ -57,11 +57,14 @@ class Rig:
         worker = self._spawn("worker_main.py", *arguments, url=url)
         self.workers.append(worker)
         if wait:
-            wait_until(lambda: "worker ready" in self.log_of(worker), 30, "a worker that is ready")
+            wait_until(lambda: "Listening on" in self.log_of(worker), 60, "a worker that listens")
         return worker
 
     def start_recovery(self, *arguments: str, url: str | None = None) -> None:
         self.recovery = self._spawn("recovery_main.py", *arguments, url=url)
+
+    def start_stopping(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self._spawn("stopping_main.py", *arguments, url=None)
 
     def start_api(self, *arguments: str) -> subprocess.Popen[bytes]:
         return self._spawn("api_main.py", *arguments, url=None)
@@ -173,6 +176,7 @@ class Rig:
         """Hold I1 to I5 against Redis after `settle`. `errors` names the jobs that had to end with an error code."""
         expected, caller = dict(errors or {}), self.caller
         results, counts = self.results(), self.counts()
+        assert self.recovery is None or self.recovery.poll() is None, "recovery lives on"
         assert not caller.surprises, f"submit raises only what it promises, not {caller.surprises[:3]}"
         missing = caller.accepted.keys() - results.keys()
         assert not missing, f"I1: {len(missing)} of {len(caller.accepted)} accepted jobs have no answer"

@@ -15,7 +15,6 @@ from faults.caller import TARGET, flowers
 from faults.conftest import MakeRig
 from faults.rig import KEYS, Rig, wait_until
 from iris_service.jobs.keys import DEAD_PREFIX, TASK, job_key
-from stub_model import IS_SLOW
 
 pytestmark = pytest.mark.faults
 
@@ -115,7 +114,7 @@ def test_recovery_killed_at_work_is_followed_by_another_that_finishes(make_rig: 
     rig = make_rig()
     rig.start_recovery()
     victim = rig.start_worker("--at", "answered", "--do", "hang")
-    rig.caller.submit(*[(IS_SLOW, 1.0, 2.0, 3.0)] * 5)
+    rig.caller.submit(*rows(5))
     wait_until(lambda: rig.open_work()["running"], 10, "the victim has jobs")
     victim.kill()
     assert rig.recovery is not None

@@ -78,7 +78,7 @@ def _is_loading(rig: Rig) -> bool:
 def test_f12_a_full_redis_refuses_new_jobs_and_drains_the_accepted_ones_by_itself(make_rig: MakeRig) -> None:
     rng = random.Random(12)
     rig = make_rig("--maxmemory", "24mb", "--maxmemory-policy", "noeviction")
-    rig.caller.submit(*(row for row, _ in zip(flowers(rng, slow_share=0.02), range(400), strict=False)))
+    rig.caller.submit(*(row for row, _ in zip(flowers(rng, slow_share=0.03), range(200), strict=False)))
     _fill_to(rig, 0.85)
     wait_until(lambda: rig.caller.reading().memory_ratio >= 0.8, 5, "the API sees it")
     assert not rig.caller.try_submit((1.0, 2.0, 3.0, 4.0))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,21 +53,16 @@ def test_f02_a_worker_lost_between_dequeue_and_claim_strands_nothing(make_rig: M
 
 
 def test_f03_forty_graceful_stops_under_load_strand_nothing_and_need_no_recovery(make_rig: MakeRig) -> None:
-    rng = random.Random(3)
     rig = make_rig()
-    pauses = [rng.uniform(0, 0.3) for _ in range(40)]
-
-    def start_and_stop(pause: float) -> tuple[int, float]:
-        worker = rig.start_worker()
-        time.sleep(pause)
-        worker.terminate()
-        asked_at = time.monotonic()
-        return rig.exit_code(worker), time.monotonic() - asked_at
-
-    with rig.caller.load(flowers(rng)), ThreadPoolExecutor(5) as pool:
-        stops = list(pool.map(start_and_stop, pauses))
-    assert [code for code, _ in stops] == [0] * 40
-    assert max(seconds for _, seconds in stops) < 10 + 2
+    with rig.caller.load(flowers(random.Random(3))):
+        stoppers = [rig.start_stopping("--times", "10", "--seed", str(seed)) for seed in range(4)]
+        assert [rig.exit_code(stopper, seconds=100) for stopper in stoppers] == [0] * 4
+    stops = [
+        json.loads(line) for stopper in stoppers for line in rig.log_of(stopper).splitlines() if "stopped_in" in line
+    ]
+    assert len(stops) == 40
+    assert {stop["exit_code"] for stop in stops} == {0}
+    assert max(stop["stopped_in"] for stop in stops) < 10 + 2
     rig.start_worker()
     rig.settle()  # no recovery runs: whatever was stranded would stay
     rig.assert_invariants()
@@ -91,7 +86,7 @@ def test_f04_a_second_sigterm_ends_the_job_and_another_worker_answers_it_once(ma
     rig = make_rig(job_timeout_seconds=20)
     rig.start_recovery()
     worker = rig.start_worker()
-    rig.caller.submit(*slow_rows(16))
+    rig.caller.submit(*slow_rows(10))
     wait_until(lambda: rig.open_work()["running"], 10, "the worker has jobs")
     in_hand = rig.open_work()["running"]
     worker.terminate()
