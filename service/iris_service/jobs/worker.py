@@ -86,6 +86,7 @@ class IrisWorker(SimpleWorker):
         self.watchdog: Watchdog | None = None
         self.in_hand: _Batch | None = None
         self._beaten_at = float("-inf")
+        self._publish_seconds = 0.0
         self._redis: Any = client  # redis-py's types cannot say that replies are bytes
         self._claim = client.register_script(scripts.source("claim"))
         self._finish = client.register_script(scripts.source("finish"))
@@ -167,6 +168,7 @@ class IrisWorker(SimpleWorker):
             super().execute_job(job, queue)
             return
         execution = uuid4().hex
+        began = time.perf_counter()
         claims = self._patiently(lambda: self._take(job, execution))
         if not claims:
             return
@@ -175,10 +177,13 @@ class IrisWorker(SimpleWorker):
         started = time.perf_counter()
         try:
             outcomes = answer(self.model, claims, self.watchdog.limit)
-            busy_us = round((time.perf_counter() - started) * 1e6)
-            refused = self._patiently(lambda: self._publish(execution, outcomes, busy_us))
+            answered = time.perf_counter()
+            # worker time is what scaling divides by, so it holds the bookkeeping too: this claim and the last publish
+            busy_us = round((answered - began + self._publish_seconds) * 1e6)
+            refused = self._patiently(lambda: self._publish(execution, outcomes, busy_us, answered - started))
         finally:
             self.in_hand = None
+        self._publish_seconds = time.perf_counter() - answered
         self._state = WorkerStatus.IDLE
         self.on_outcomes(outcomes, refused)
 
@@ -205,8 +210,8 @@ class IrisWorker(SimpleWorker):
         """Return the job's own limit; ours where it has none (RQ writes -1) or one that no timer takes."""
         return asked_seconds if 0 < asked_seconds <= _LONGEST_TIMEOUT_SECONDS else self.jobs.timeout_seconds
 
-    def _publish(self, execution: str, outcomes: list[Outcome], busy_us: int) -> set[str]:
-        bucket = bisect_left(LATENCY_BOUNDS, busy_us / 1e6)
+    def _publish(self, execution: str, outcomes: list[Outcome], busy_us: int, task_seconds: float) -> set[str]:
+        bucket = bisect_left(LATENCY_BOUNDS, task_seconds)
         arguments: list[Any] = [execution, self.jobs.result_ttl_seconds, busy_us, bucket]
         for outcome in outcomes:
             arguments += (outcome.claim.job_id, envelope_to_json(outcome.envelope))
@@ -252,7 +257,7 @@ class IrisWorker(SimpleWorker):
             finished_at=round(time.time(), 6),
         )
         try:
-            self._publish(batch.execution, [Outcome(claim, envelope, None)], 0)
+            self._publish(batch.execution, [Outcome(claim, envelope, None)], 0, 0.0)
         except RedisError as exc:
             _log.warning("timeout not published", reason=str(exc)[:200])
 
