@@ -23,21 +23,35 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `pytest -n N --dist loadgroup` one worker gets all of them, so that only one control plane is started."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker("cluster")
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+    ours = [item for item in items if HERE in item.path.parents]
+    missing = missing_programs() if ours and not in_ci() else ""
+    for item in ours:
+        item.add_marker("cluster")
+        item.add_marker(pytest.mark.xdist_group("cluster"))
+        if missing and "kube_programs" in item.fixturenames:  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+def missing_programs() -> str:
+    """What to do about the programs of a control plane that are not here; empty when they are."""
+    try:
+        choice.find_programs()
+    except choice.NoCluster as exc:
+        return str(exc)
+    return ""
 
 
 @pytest.fixture(scope="session")
 def kube_programs() -> Path:
-    """The folder of the control plane's programs. Without them: a failure in CI, else a skip that says what to do."""
+    """The folder of the control plane's programs. Without them its tests are skipped, in CI they fail."""
     try:
         return choice.find_programs()
     except choice.NoCluster as exc:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(exc), pytrace=False)
-        pytest.skip(str(exc))
+        raise pytest.fail.Exception(str(exc), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +73,7 @@ def choose(kube_programs: Path) -> ControlPlane | KindCluster:
     try:
         kubeconfig = choice.kind_kubeconfig(env, context)
     except choice.ForeignCluster as exc:
-        pytest.fail(str(exc), pytrace=False)
+        raise pytest.fail.Exception(str(exc), pytrace=False) from None
     return KindCluster(kube_programs, kubeconfig) if kubeconfig else ControlPlane(kube_programs)
 
 
