@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Up:
     def children(self, word: str = "") -> list[psutil.Process]:
         """The child processes whose last argument, or program, contains the word."""
         family = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in family if word in " ".join(child.cmdline())]
+        return [child for child in family if word in _command_line(child)]
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url + API, timeout=30)
@@ -68,6 +68,13 @@ class Up:
         found = re.search(pattern, self.said)
         assert found, self.said
         return found[1]
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it ended while we looked
+        return ""
 
 
 def _start(data: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -106,7 +113,7 @@ def _up(data: Path, *arguments: str, env: dict[str, str] | None = None) -> Itera
             process.kill()
             process.wait()
         for child in family:
-            if child.is_running():
+            with suppress(psutil.NoSuchProcess):
                 child.kill()
 
 
