@@ -108,7 +108,9 @@ def measured_part(run: Mapping[str, Any], plot: str) -> str:
         [
             f"{len(rounds)} rounds on {run['day']}, commit `{run['commit']}`, {run['seconds']:.0f} s in all.\n"
             f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.\n"
-            f"Load average {before:.1f} before the first round, {after:.1f} after the last. Versions: {versions}.",
+            f"Load average {before:.1f} before the first round, {after:.1f} after the last; "
+            f"requests to the endpoint by {run['endpoint_load']}.\n"
+            f"Versions: {versions}.",
             f"![Ratios against the article, one bar a figure, whiskers from the lowest to the highest round]({plot})",
             goals_table(rounds),
             "### What the promise that nothing is lost costs",
