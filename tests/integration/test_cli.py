@@ -138,20 +138,24 @@ def _iris(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.Complet
     )
 
 
-def test_a_worker_without_its_model_ends_with_one_line_and_exit_code_65(tmp_path: Path) -> None:
-    done = _iris("worker", env={"IRIS_MODELS": str(tmp_path), "IRIS_LOG_FORMAT": "json"}, cwd=tmp_path)
+def _rejected_worker(models: Path) -> dict[str, str]:
+    """Run a worker that must reject its model, away from any Redis; returns its first log line."""
+    env = {"IRIS_MODELS": str(models), "IRIS_LOG_FORMAT": "json", "IRIS_REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = _iris("worker", env=env, cwd=models)
     assert done.returncode == os.EX_DATAERR
-    [line] = done.stderr.splitlines()
-    said = json.loads(line)
+    said: dict[str, str] = json.loads(done.stderr.splitlines()[0])
+    return said
+
+
+def test_a_worker_without_its_model_says_so_and_ends_with_exit_code_65(tmp_path: Path) -> None:
+    said = _rejected_worker(tmp_path)
     assert (said["event"], said["code"], said["level"]) == ("model rejected", "MODEL_NOT_FOUND", "error")
 
 
 def test_a_worker_refuses_an_artifact_that_is_not_the_published_one(tmp_path: Path) -> None:
     shutil.copytree(COMMITTED / "iris" / "1", tmp_path / "iris" / "1")
     (tmp_path / "iris" / "1" / "model.onnx").write_bytes(b"not what the card says")
-    done = _iris("worker", env={"IRIS_MODELS": str(tmp_path), "IRIS_LOG_FORMAT": "json"}, cwd=tmp_path)
-    assert done.returncode == os.EX_DATAERR
-    assert json.loads(done.stderr)["code"] == "MODEL_REJECTED"
+    assert _rejected_worker(tmp_path)["code"] == "MODEL_REJECTED"
 
 
 @pytest.mark.parametrize("module", ["iris_service.worker", "iris_service.api", "iris_service.cli worker"])
