@@ -17,6 +17,7 @@ from iris_operator.handlers import Running, register
 from iris_operator.loop import Loop
 from iris_operator.queues import Queues
 from iris_operator.reconcile import Reconciler
+from iris_operator.resync import Resync
 from iris_operator.store import Store
 from iris_operator.telemetry import OperatorMetrics, configure_logging
 
@@ -26,9 +27,17 @@ async def operate(settings: Settings) -> None:
     metrics = OperatorMetrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)
     start_http_server(settings.metrics_port, registry=metrics.registry)
-    store, queues, client = Store(), Queues(settings.redis_url), AsyncClient(namespace=settings.namespace)
-    reconciler = Reconciler(KubernetesCluster(client), queues, store, settings.pods, metrics)
-    running = Running(store, Loop(reconciler, queues, store, metrics, settings.tick_seconds), queues.aclose)
+    store, queues = Store(), Queues(settings.redis_url, settings.namespace)
+    client = AsyncClient(namespace=settings.namespace)
+    cluster = KubernetesCluster(client)
+    reconciler = Reconciler(cluster, queues, store, settings.pods, metrics)
+    loop = Loop(reconciler, queues, store, Resync(cluster, store), metrics, settings.tick_seconds)
+
+    async def close() -> None:
+        await queues.aclose()
+        await client.close()
+
+    running = Running(store, loop, close)
     registry = kopf.OperatorRegistry()
     register(registry, running)
     await kopf.operator(

@@ -1,10 +1,11 @@
-"""The Kubernetes API, six verbs of it. The only door to it; everything else works on plain dicts."""
+"""The Kubernetes API, as few verbs of it as we need. The only door to it; everything else works on plain dicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 from lightkube import ApiError, AsyncClient
@@ -15,25 +16,30 @@ from lightkube.resources.core_v1 import Event, Pod
 from lightkube.types import CascadeType, PatchType
 
 from iris_operator.errors import NotYet
-from iris_operator.manifests import DELETION_COST, MANAGER
+from iris_operator.manifests import DELETION_COST, MANAGED, MANAGER
 from iris_operator.rollout import Event as Happening
 from iris_operator.spec import GROUP, PLURAL, VERSION, IrisModelSpec
 
 IrisModel: Any = create_namespaced_resource(GROUP, VERSION, "IrisModel", PLURAL)
+T = TypeVar("T")
 
 
 class Cluster(Protocol):
     """What a reconcile does to the cluster; each raises `NotYet` when the API server cannot do it now."""
 
+    async def list_models(self) -> list[dict[str, Any]]: ...
+
+    async def list_deployments(self) -> list[dict[str, Any]]: ...
+
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]: ...
 
     async def delete(self, namespace: str, name: str) -> None: ...
 
-    async def write_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> dict[str, Any]: ...
+    async def patch_status(self, body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]: ...
 
     async def tell(self, spec: IrisModelSpec, happening: Happening) -> None: ...
 
-    async def mark_idle_first(self, namespace: str, selector: str, busy: Mapping[str, bool]) -> None: ...
+    async def mark_idle_first(self, namespace: str, labels: Mapping[str, str], busy: Mapping[str, bool]) -> None: ...
 
 
 class KubernetesCluster:
@@ -42,10 +48,18 @@ class KubernetesCluster:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
+    async def list_models(self) -> list[dict[str, Any]]:
+        """Return every IrisModel of the namespace."""
+        return await _try(self._list(IrisModel, {}))
+
+    async def list_deployments(self) -> list[dict[str, Any]]:
+        """Return every Deployment of ours in the namespace."""
+        return await _try(self._list(Deployment, dict([MANAGED.split("=")])))
+
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create or change a Deployment; returns it as it is now."""
         applied = await _try(self._client.apply(from_dict(dict(manifest)), field_manager=MANAGER, force=True))
-        return dict(applied.to_dict())
+        return _plain(applied)
 
     async def delete(self, namespace: str, name: str) -> None:
         """Delete a Deployment and then its pods; one that is gone is fine."""
@@ -54,68 +68,92 @@ class KubernetesCluster:
         except _Gone:
             pass
 
-    async def write_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge into an IrisModel's status; returns the whole object, or {} when it is gone."""
+    async def patch_status(self, body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge into the status of an IrisModel that still is as `body`; returns it whole, or {} when it is gone."""
+        meta = body["metadata"]
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"], "uid": meta["uid"]}, "status": dict(changes)}
         try:
             patched = await _try(
                 self._client.patch(
-                    IrisModel.Status, name, {"status": dict(status)}, namespace=namespace, patch_type=PatchType.MERGE
+                    IrisModel.Status, meta["name"], patch, namespace=meta["namespace"], patch_type=PatchType.MERGE
                 )
             )
         except _Gone:
             return {}
-        return dict(patched.to_dict())
+        return _plain(patched)
 
     async def tell(self, spec: IrisModelSpec, happening: Happening) -> None:
-        """Create an Event about an IrisModel, for `kubectl describe`."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{spec.name}-", "namespace": spec.namespace},
-            "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": "IrisModel",
-                "name": spec.name,
-                "namespace": spec.namespace,
-                "uid": spec.uid,
-            },
-            "type": happening.kind,
-            "reason": happening.reason,
-            "message": happening.message[:1024],
-            "source": {"component": MANAGER},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
-        await _try(self._client.create(Event.from_dict(event)))
+        """Create an Event about an IrisModel, for `kubectl describe`; the same one again is no second one."""
+        try:
+            await _try(self._client.create(Event.from_dict(_event(spec, happening))))
+        except _There:
+            pass
 
-    async def mark_idle_first(self, namespace: str, selector: str, busy: Mapping[str, bool]) -> None:
+    async def mark_idle_first(self, namespace: str, labels: Mapping[str, str], busy: Mapping[str, bool]) -> None:
         """Give idle pods the lower deletion cost, so that a smaller Deployment loses them and not the busy ones."""
-        wanted_labels: dict[str, Any] = dict(part.split("=", 1) for part in selector.split(","))
-        async for pod in self._client.list(Pod, namespace=namespace, labels=wanted_labels):
-            meta: Any = pod.metadata
-            cost = "1000" if busy.get(meta.name) else "0"
-            if (meta.annotations or {}).get(DELETION_COST, "0") != cost:
-                patch = {"metadata": {"annotations": {DELETION_COST: cost}}}
-                try:
-                    await _try(
-                        self._client.patch(Pod, meta.name, patch, namespace=namespace, patch_type=PatchType.MERGE)
-                    )
-                except _Gone:
-                    continue
+        for pod in await _try(self._list(Pod, labels, namespace)):
+            meta = pod["metadata"]
+            cost = "1000" if busy.get(meta["name"]) else "0"
+            if (meta.get("annotations") or {}).get(DELETION_COST, "0") != cost:
+                await self._annotate_pod(namespace, meta["name"], {DELETION_COST: cost})
+
+    async def _annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        patch = {"metadata": {"annotations": dict(annotations)}}
+        try:
+            await _try(self._client.patch(Pod, name, patch, namespace=namespace, patch_type=PatchType.MERGE))
+        except _Gone:
+            pass
+
+    async def _list(self, kind: Any, labels: Mapping[str, Any], namespace: str | None = None) -> list[dict[str, Any]]:
+        found = self._client.list(kind, namespace=namespace, labels=dict(labels), chunk_size=500)
+        return [_plain(item) async for item in found]
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    return dict(found.to_dict())
+
+
+def _event(spec: IrisModelSpec, happening: Happening) -> dict[str, Any]:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = f"{spec.uid}/{spec.generation}/{happening.reason}/{happening.message}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{spec.name}.{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+            "namespace": spec.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "IrisModel",
+            "name": spec.name,
+            "namespace": spec.namespace,
+            "uid": spec.uid,
+        },
+        "type": happening.kind,
+        "reason": happening.reason,
+        "message": happening.message[:1024],
+        "source": {"component": MANAGER},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
 
 
 class _Gone(NotYet):
     """404: what was to be changed is not there."""
 
 
-async def _try(call: Any) -> Any:
+class _There(NotYet):
+    """409 to a create: it is there already; to anything else: it has changed since we looked."""
+
+
+async def _try(call: Awaitable[T]) -> T:
     """Await a request; the client's own exceptions end here."""
     try:
         return await call
     except ApiError as exc:
-        kind = _Gone if exc.status.code == 404 else NotYet
+        kind = {404: _Gone, 409: _There}.get(exc.status.code or 0, NotYet)
         raise kind(f"the API server answered {exc.status.code}: {exc.status.message}"[:300]) from exc
     except (httpx2.HTTPError, OSError) as exc:
         raise NotYet(f"the API server cannot be reached: {type(exc).__name__}") from exc

@@ -21,16 +21,18 @@ class Condition:
 
 
 def of_rollout(
-    *, serving: bool, ready: bool, under_way: bool, gave_up: bool, paused: bool, reason: str, message: str
+    *, serving: bool, ready: bool, seen: bool, under_way: bool, gave_up: bool, paused: bool, reason: str, message: str
 ) -> tuple[Condition, ...]:
     """Return Ready, Reconciling and Stalled.
 
-    `serving`: a proven version takes new jobs · `ready`: its workers do, as many as it should have · `under_way`: a
-    newer version is being proven · `gave_up`: what the spec names was rolled back or stands still.
+    `serving`: a proven version takes new jobs · `ready`: its workers do, as many as it needs · `seen`: Redis could be
+    read, else nobody knows · `under_way`: a newer version is being proven · `gave_up`: what the spec names was rolled
+    back or stands still.
     """
-    is_ready = serving and ready and not under_way and not gave_up
+    as_wanted = serving and ready and not under_way and not gave_up
+    is_ready: Status = "False" if not as_wanted else "True" if seen else "Unknown"
     return (
-        Condition("Ready", "True" if is_ready else "False", "Ready" if is_ready else reason, message),
+        Condition("Ready", is_ready, "Ready" if is_ready == "True" else reason, message),
         Condition("Reconciling", "True" if under_way and not paused else "False", reason, message),
         Condition("Stalled", "True" if gave_up else "False", reason if gave_up else "Working", message),
     )

@@ -11,5 +11,9 @@ class NotYet(OperatorError):
     """Something is not there or not reachable now: try again soon."""
 
 
+class NoCard(NotYet):
+    """No worker has published a version's card yet."""
+
+
 class InvalidSpec(OperatorError):
     """The IrisModel cannot be honoured: say so in its status and wait for the next edit."""

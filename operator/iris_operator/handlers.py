@@ -14,12 +14,12 @@ from typing import Any
 import kopf
 
 from iris_operator.loop import Loop
-from iris_operator.manifests import MANAGER
+from iris_operator.manifests import MANAGED
 from iris_operator.spec import GROUP, PLURAL, VERSION
-from iris_operator.store import Store
+from iris_operator.store import Kind, Store, key_of, model_of
 
 STALE_SECONDS = 30.0
-"""/healthz fails when no round has ended, or a watch task has died, for so long."""
+"""/healthz fails when no round has ended for so long."""
 
 
 @dataclass
@@ -30,6 +30,16 @@ class Running:
     loop: Loop
     close: Callable[[], Coroutine[Any, Any, None]]
     task: asyncio.Task[None] | None = None
+
+    def trouble(self) -> str:
+        """Return why this process had better be started anew; empty when all is well."""
+        if self.task is None or self.task.done():
+            return "the loop has ended"
+        if (age := time.monotonic() - self.loop.beaten_at) > STALE_SECONDS:
+            return f"no round has ended for {age:.0f} s"
+        if dead := self.loop.resync.dead_watch():
+            return f"the watch on {dead} has gone silent"
+        return ""
 
 
 def register(registry: kopf.OperatorRegistry, running: Running) -> None:
@@ -53,20 +63,25 @@ def register(registry: kopf.OperatorRegistry, running: Running) -> None:
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_irismodel(event: Any, **_: Any) -> None:
-        running.loop.wake(running.store.see_model(dict(event["object"]), deleted=event["type"] == "DELETED"))
+        _heard(running.store.models, event)
+        running.loop.wake(key_of(event["object"]))
 
-    @kopf.on.event("apps", "v1", "deployments", labels={"app.kubernetes.io/managed-by": MANAGER}, registry=registry)
+    @kopf.on.event("apps", "v1", "deployments", registry=registry)
     async def on_deployment(event: Any, **_: Any) -> None:
-        key = running.store.see_deployment(dict(event["object"]), deleted=event["type"] == "DELETED")
-        if key is not None:
-            running.loop.wake(key)
+        _heard(running.store.deployments, event)
+        if model := model_of(event["object"]):
+            running.loop.wake(model)
 
-    @kopf.on.probe(id="rounds", registry=registry)
-    async def rounds(**_: Any) -> float:
-        age = time.monotonic() - running.loop.beaten_at
-        if age > STALE_SECONDS or running.task is None or running.task.done():
-            raise kopf.PermanentError(f"no round has ended for {age:.0f} s")  # kopf retries any other error, hanging
-        return age
+    @kopf.on.probe(id="trouble", registry=registry)
+    async def trouble(**_: Any) -> str:
+        if reason := running.trouble():
+            raise kopf.PermanentError(reason)  # kopf tries any other error again, and the probe hangs
+        return "none"
+
+
+def _heard(kind: Kind, event: Any) -> None:
+    kind.behind_since = None
+    kind.see(dict(event["object"]), deleted=event["type"] == "DELETED")
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -83,3 +98,4 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 60
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
+    settings.watching.label_selectors["apps", "v1", "deployments"] = MANAGED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +12,15 @@ from typing import Any
 from iris_operator.spec import GROUP, VERSION, IrisModelSpec, ModelVersion
 
 MANAGER = "iris-operator"
+MANAGED = f"app.kubernetes.io/managed-by={MANAGER}"
+"""Label selector of everything that is ours."""
 MODEL_LABEL = f"{GROUP}/model"
 VERSION_LABEL = f"{GROUP}/version"
 DIGEST_ANNOTATION = f"{GROUP}/digest"
+RENDERED_ANNOTATION = f"{GROUP}/rendered"
+"""Digest of everything we rendered but replicas, so that a field we no longer render is noticed and taken back."""
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+METRICS_PORT = 9100
 _GRACE_SECONDS = 15
 
 
@@ -39,10 +45,13 @@ def queue_name(model: str, version: str) -> str:
 
 
 def deployment_name(model: str, version: str) -> str:
-    """Return a DNS-1123 name that differs for any two versions, also where letters are lost ("1.0", "1_0", "V1")."""
-    slug = re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-")[:20] or "v"
+    """Return a DNS-1123 name that differs for any two versions, also where letters are lost ("1.0", "1_0", "V1").
+
+    At most 46 characters: with what ReplicaSet and pod append, a pod's name still is its whole host name.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", version.lower())[:11].strip("-") or "v"
     digest = hashlib.sha256(f"{model}\0{version}".encode()).hexdigest()[:6]
-    return f"{model}-worker-{slug}-{digest}"
+    return f"{model[:20].rstrip('-')}-worker-{slug}-{digest}"
 
 
 def labels(model: str, version: str) -> dict[str, str]:
@@ -58,11 +67,19 @@ def labels(model: str, version: str) -> dict[str, str]:
 
 def model_selector(model: str) -> str:
     """Return the label selector of all worker pods of a model, as `kubectl scale` and HPA read it."""
-    return f"app.kubernetes.io/managed-by={MANAGER},{MODEL_LABEL}={model}"
+    return f"{MANAGED},{MODEL_LABEL}={model}"
 
 
 def worker_deployment(spec: IrisModelSpec, version: ModelVersion, replicas: int, pods: Pods) -> dict[str, Any]:
     """Return the Deployment of one version's workers, whole: what is not in it, the operator does not own."""
+    manifest = _deployment(spec, version, pods)
+    rendered = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    manifest["metadata"]["annotations"][RENDERED_ANNOTATION] = rendered
+    manifest["spec"]["replicas"] = replicas
+    return manifest
+
+
+def _deployment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, Any]:
     name, own_labels = deployment_name(spec.name, version.version), labels(spec.name, version.version)
     return {
         "apiVersion": "apps/v1",
@@ -84,7 +101,6 @@ def worker_deployment(spec: IrisModelSpec, version: ModelVersion, replicas: int,
             ],
         },
         "spec": {
-            "replicas": replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": spec.rollout.progress_deadline_seconds,
             "selector": {"matchLabels": own_labels},
@@ -122,7 +138,7 @@ def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, An
                 "imagePullPolicy": pods.pull_policy,
                 "args": ["worker"],
                 "env": _environment(spec, version, pods),
-                "ports": [{"name": "metrics", "containerPort": 9000, "protocol": "TCP"}],
+                "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
                 "readinessProbe": _probe("/healthz", period=2, failures=3),
                 "livenessProbe": _probe("/healthz", period=10, failures=6),
                 "resources": dict(spec.worker.resources),
@@ -148,11 +164,11 @@ def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list
         "IRIS_MODEL": spec.name,
         "IRIS_MODEL_VERSION": version.version,
         "IRIS_MODEL_DIGEST": version.digest,
-        "IRIS_MODEL_FORMAT": spec.artifact_format,
+        "IRIS_MODEL_FORMAT": version.format,
         "IRIS_JOB_TIMEOUT_SECONDS": str(spec.worker.job_timeout_seconds),
         "IRIS_BATCH_SIZE": str(spec.worker.batch_size),
         "IRIS_METRICS_HOST": "0.0.0.0",  # noqa: S104  scraped from outside the pod
-        "IRIS_METRICS_PORT": "9000",
+        "IRIS_METRICS_PORT": str(METRICS_PORT),
     }
     secret = {"secretKeyRef": {"name": pods.redis_secret, "key": "worker-url"}}
     return [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 
-from iris_operator.errors import NotYet
+from iris_operator.errors import NoCard, NotYet
 from iris_operator.manifests import queue_name
 from iris_operator.rollout import Golden
 from iris_operator.spec import LATENCY_BOUNDS, Counters, IrisModelSpec, ModelVersion
@@ -41,6 +41,7 @@ class QueueSeen:
     busy_seconds: float
     """Worker time spent on answers since the queue began."""
     rejected: str
+    """Why a worker refused the version's artifact; empty when none did."""
     seen_at: float
 
     @property
@@ -48,10 +49,20 @@ class QueueSeen:
         return self.waiting + self.running
 
 
+@dataclass(frozen=True)
+class Reading:
+    """All queues and routes at one moment."""
+
+    queues: Mapping[str, QueueSeen]
+    routes: Mapping[str, bytes | None]
+    """By model, as they are written; None when there is none."""
+
+
 class Queues:
     """A connection that answers quickly or raises `NotYet`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, namespace: str) -> None:
+        self._routed = f"iris:routed:{namespace}"
         self._client = redis.asyncio.Redis.from_url(
             url,
             socket_timeout=_TIMEOUT_SECONDS,
@@ -66,39 +77,53 @@ class Queues:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def observe(self, queues: Sequence[str]) -> dict[str, QueueSeen]:
-        """Read all queues in one round trip."""
-        if not queues:
-            return {}
-        pipeline = self._client.pipeline(transaction=False)
+    async def observe(self, queues: Sequence[str], models: Sequence[str]) -> Reading:
+        """Read everything in one transaction, so that no job is between two counts."""
+        pipeline = self._client.pipeline(transaction=True)
         for queue in queues:
             pipeline.llen(f"rq:queue:{queue}")
             pipeline.llen(f"rq:queue:{queue}:intermediate")
             pipeline.zrange(f"rq:wip:{queue}", 0, -1)
             pipeline.hgetall(f"iris:counts:{queue}")
             pipeline.get(f"iris:rejected:{queue}")
-        found = await self._ask(pipeline.execute())
-        now = time.time()
-        return {queue: _seen(found[at * 5 : at * 5 + 5], now) for at, queue in enumerate(queues)}
+        for model in models:
+            pipeline.get(f"iris:route:{model}")
+        if not queues and not models:
+            pipeline.exists("iris:pending")  # says whether Redis is there
+        found, now = await self._ask(pipeline.execute()), time.time()
+        routes = found[len(queues) * 5 :]
+        return Reading(
+            queues={queue: _seen(found[at * 5 : at * 5 + 5], now) for at, queue in enumerate(queues)},
+            routes=dict(zip(models, routes, strict=False)),
+        )
 
-    async def write_route(self, model: str, weights: Mapping[str, int]) -> bool:
-        """Publish which versions take new jobs; False when it was so already."""
-        key, value = f"iris:route:{model}", json.dumps(dict(sorted(weights.items())))
-        if await self._ask(self._client.get(key)) == value.encode():
-            return False
+    async def write_route(self, spec: IrisModelSpec, weights: Mapping[str, int]) -> None:
+        """Publish which versions take new jobs."""
         pipeline = self._client.pipeline(transaction=True)
-        pipeline.set(key, value)
-        pipeline.publish("iris:routes", model)
+        pipeline.sadd(self._routed, spec.name)
+        pipeline.set(f"iris:route:{spec.name}", route_text(weights))
+        pipeline.publish("iris:routes", spec.name)
         for version in weights:  # what takes jobs again passes none on
-            pipeline.delete(f"iris:redirect:{queue_name(model, version)}")
+            pipeline.delete(f"iris:redirect:{queue_name(spec.name, version)}")
         await self._ask(pipeline.execute())
-        return True
 
-    async def delete_route(self, model: str) -> None:
+    async def forget(self, model: str) -> None:
+        """Take back what was written about a model that is gone; recovery answers the jobs that still wait for it."""
+        known = await self._ask(self._client.smembers("iris:queues"))
+        own = [name.decode() for name in known if name.decode().partition("@")[0] == model]
         pipeline = self._client.pipeline(transaction=True)
         pipeline.delete(f"iris:route:{model}")
         pipeline.publish("iris:routes", model)
+        pipeline.srem(self._routed, model)
+        for queue in own:
+            pipeline.delete(f"iris:redirect:{queue}", f"iris:rejected:{queue}")
         await self._ask(pipeline.execute())
+
+    async def forget_all_but(self, models: Collection[str]) -> None:
+        """Take back what was written about models that went while no operator was there to see it."""
+        for name in await self._ask(self._client.smembers(self._routed)):
+            if name.decode() not in models:
+                await self.forget(name.decode())
 
     async def close(self, queue: str, to: str) -> int:
         """Send what waits, and whatever still comes, to another queue, in one step; returns how many jobs moved."""
@@ -124,7 +149,7 @@ class Queues:
             card = await self._ask(self._client.get(f"iris:card:{queue_name(model, version)}"))
             if card:
                 return _sure_rows(json.loads(card)["golden"])
-        raise NotYet("no worker has published a card yet")
+        raise NoCard("no worker has published a card yet")
 
     async def golden_result(
         self, spec: IrisModelSpec, version: ModelVersion, begun: float, expected: Sequence[int]
@@ -141,8 +166,10 @@ class Queues:
         if envelope["state"] != "done":
             return Golden(answered=True, error=f"{envelope['code']}: {envelope['error']}")
         classes = [row.index(max(row)) for row in envelope["rows"]]
+        if not expected or len(classes) != len(expected):
+            return Golden(answered=True, error=f"{len(classes)} answers to {len(expected)} golden rows")
         agreeing = sum(got == label for got, label in zip(classes, expected, strict=True))
-        return Golden(answered=True, agreement=agreeing / len(classes))
+        return Golden(answered=True, agreement=agreeing / len(expected))
 
     async def busy_hosts(self, queue: str) -> dict[str, bool]:
         """Return which hosts (pods) of this queue's workers are busy."""
@@ -160,6 +187,11 @@ class Queues:
             return await command
         except (RedisError, OSError, TimeoutError) as exc:
             raise NotYet(f"redis: {type(exc).__name__}: {exc}"[:200]) from exc
+
+
+def route_text(weights: Mapping[str, int]) -> bytes:
+    """A route as it is written."""
+    return json.dumps(dict(sorted(weights.items()))).encode()
 
 
 def golden_id(spec: IrisModelSpec, version: ModelVersion, begun: float) -> str:

@@ -23,6 +23,8 @@ from iris_operator.spec import (
 
 KEEP_RECENT = 3
 """Versions one can go back to at once."""
+UNREADY_SECONDS = 5.0
+"""A version on trial without a ready worker for so long takes no new jobs until it has one again."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Plan:
     weights: dict[str, int]
     """Share of new jobs by version, in percent; empty before the first version is proven."""
     workers: tuple[ModelVersion, ...]
-    """Versions that need their workers, the stable one first."""
+    """Versions that need their workers: the stable one, the one on trial, those that still have jobs to answer."""
     redirect: dict[str, str]
     """Queues that take no more jobs: what waits and comes there goes to the other version."""
     remove: tuple[str, ...]
@@ -91,33 +93,34 @@ def judge(analysis: Analysis, seen: Counters, pause_over: bool) -> tuple[Verdict
     if seen.failed > allowed:
         return "Fail", f"{seen.failed} of {jobs} jobs failed; at most {analysis.max_failure_ratio:.1%} may"
     if jobs >= analysis.minimum_jobs and (p95 := p95_seconds(seen.latency)) > analysis.max_p95_seconds:
-        return "Fail", f"95% of the jobs took up to {p95:g} s; {analysis.max_p95_seconds:g} s are allowed"
+        return "Fail", f"95% of the jobs took up to {p95:.3g} s; {analysis.max_p95_seconds:g} s are allowed"
     if not pause_over:
-        return "Wait", f"{jobs} jobs judged so far"
+        return "Wait", "watching its jobs"
     if jobs < analysis.minimum_jobs:
         return "Inconclusive", f"{jobs} of at least {analysis.minimum_jobs} jobs seen"
     return "Pass", f"{jobs} jobs, {seen.failed} failed"
 
 
 def p95_seconds(latency: tuple[int, ...]) -> float:
-    """Return the upper bound of the bucket that holds the 95th percentile; infinite beyond the last bound."""
-    rank, total = 0, sum(latency)
+    """Return the 95th percentile, as if jobs were spread evenly within a bucket; infinite beyond the last bound."""
+    wanted, rank, lower = 0.95 * sum(latency), 0, 0.0
     for bound, jobs in zip((*LATENCY_BOUNDS, float("inf")), latency, strict=False):
-        rank += jobs
-        if total and rank >= 0.95 * total:
-            return bound
+        if jobs and rank + jobs >= wanted:
+            return bound if bound == float("inf") else lower + (bound - lower) * (wanted - rank) / jobs
+        rank, lower = rank + jobs, bound
     return 0.0
 
 
 def plan(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen] | None, now: float) -> Plan:
     """Return what shall be true at `now`, given what was remembered and what is seen (None: Redis cannot be read)."""
     if spec.paused:
-        return _as_it_is(spec, state, "Paused", "paused by its spec")
+        return _hold(spec, state, "Paused", "paused by its spec", now)
     if seen is None:
-        return _as_it_is(spec, state, "RedisUnavailable", "holding everything until Redis can be read again")
-    state, events = _follow_spec(spec, state, now)
+        return _hold(spec, state, "RedisUnavailable", "holding everything until Redis can be read again", now)
+    drained = _drained(state, seen)
+    state, events = _follow_spec(spec, _resume(state, now), now)
     decided = _advance(spec, state, seen, now)
-    return _finish(spec, decided, seen, tuple(events))
+    return _finish(spec, decided, drained, tuple(events), now)
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,18 @@ class _Decided:
 def _follow_spec(spec: IrisModelSpec, state: RolloutState, now: float) -> tuple[RolloutState, list[Event]]:
     """Begin, change or abandon a rollout when the spec names another version than is under way."""
     wanted = spec.model
+    events: list[Event] = []
     if state.failed and (state.failed.version, state.failed.digest) != (wanted.version, wanted.digest):
         state = replace(state, failed=None)
     if state.target is not None and state.target != wanted:
-        state = replace(_without_target(state), failed=None)
+        message = f"version {state.target.version} was given up: the spec names {wanted.version} now"
+        state, events = _without_target(state), [Event("Normal", "RolloutAbandoned", message)]
     if wanted == state.stable or wanted == state.target or state.failed:
-        return state, []
+        return state, events
+    if _is_taken(state, wanted):
+        message = "it is in use with another digest or format; publish the new one as a new version"
+        state = replace(state, failed=Failure(wanted.version, wanted.digest, "VersionReused", message))
+        return state, [*events, Event("Warning", "VersionReused", f"version {wanted.version}: {message}")]
     state = replace(
         state,
         target=wanted,
@@ -149,18 +158,23 @@ def _follow_spec(spec: IrisModelSpec, state: RolloutState, now: float) -> tuple[
         retiring=_less(state.retiring, wanted.version),
         abandoned=_less(state.abandoned, wanted.version),
     )
-    return state, [Event("Normal", "RolloutStarted", f"rolling out version {wanted.version}")]
+    return state, [*events, Event("Normal", "RolloutStarted", f"rolling out version {wanted.version}")]
 
 
-def _less(versions: tuple[str, ...], gone: str) -> tuple[str, ...]:
-    return tuple(version for version in versions if version != gone)
+def _is_taken(state: RolloutState, wanted: ModelVersion) -> bool:
+    """Tell whether workers and a queue of this name belong to another artifact: versions share both by name."""
+    known = (*state.retiring, *state.abandoned, *((state.stable,) if state.stable else ()))
+    return any(item.version == wanted.version and item != wanted for item in known)
+
+
+def _less(versions: tuple[ModelVersion, ...], gone: str) -> tuple[ModelVersion, ...]:
+    return tuple(item for item in versions if item.version != gone)
 
 
 def _without_target(state: RolloutState) -> RolloutState:
     """Give up the version under way."""
-    abandoned = state.abandoned
-    if state.target and (state.stable is None or state.target.version != state.stable.version):
-        abandoned = (*_less(abandoned, state.target.version), state.target.version)
+    target = _target(state)
+    abandoned = (*_less(state.abandoned, target.version), target)
     return replace(state, target=None, phase="Idle", step=0, unready_since=None, abandoned=abandoned)
 
 
@@ -169,7 +183,9 @@ def _advance(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen],
         if state.failed:
             return _Decided(state, "RolledBack", f"version {state.failed.version}: {state.failed.message}")
         return _Decided(state, "Stable", f"version {state.stable.version} serves" if state.stable else "nothing to do")
-    there = seen.get(state.target.version, Seen())
+    begins_now = state.phase == "Starting" and state.started_at == now
+    # what is seen at the beginning is what an earlier try of the same version has left
+    there = Seen() if begins_now else seen.get(state.target.version, Seen())
     if there.rejected:
         return _fail(spec, state, "ArtifactRejected", there.rejected)
     if state.phase == "Starting":
@@ -182,7 +198,7 @@ def _advance(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen],
 def _start(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> _Decided:
     if there.ready_workers:
         return _prove(spec, _enter(state, "Proving", now), there, now)
-    if now - state.started_at > spec.rollout.progress_deadline_seconds:
+    if now - state.phase_started_at > spec.rollout.progress_deadline_seconds:
         message = f"no worker became ready within {spec.rollout.progress_deadline_seconds} s"
         return _fail(spec, state, "ProgressDeadlineExceeded", message)
     return _Decided(state, "WaitingForWorkers", "the new version's workers are starting")
@@ -193,6 +209,7 @@ def _prove(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) ->
     if not gate.golden_set or state.target in state.recent:
         return _begin_steps(spec, state, there, now)
     if there.golden is None:
+        state = replace(state, phase_started_at=now)  # its time runs from here
         return _Decided(state, "ProvingGoldenSet", "sending the golden set through the new queue", send_golden=True)
     if not there.golden.answered:
         if now - state.phase_started_at > spec.rollout.progress_deadline_seconds:
@@ -207,11 +224,15 @@ def _prove(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) ->
 
 
 def _begin_steps(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> _Decided:
-    at_once = state.stable is None or spec.rollout.strategy == "Replace" or state.target in state.recent
-    if at_once:
+    if takes_all_at_once(spec, state):
         return _promote(state)
     state = replace(_enter(state, "Stepping", now), step=0, baseline=there.counters)
     return _step(spec, state, there, now)
+
+
+def takes_all_at_once(spec: IrisModelSpec, state: RolloutState) -> bool:
+    """Return whether the version on trial goes from the gate to full weight, and so needs as many workers before."""
+    return state.stable is None or spec.rollout.strategy == "Replace" or state.target in state.recent
 
 
 def _step(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> _Decided:
@@ -251,7 +272,7 @@ def _promote(state: RolloutState) -> _Decided:
     recent, retiring = state.recent, state.retiring
     if old is not None and old.version != target.version:
         recent = tuple(item for item in (old, *recent) if item != target)[:KEEP_RECENT]
-        retiring = (*_less(retiring, old.version), old.version)
+        retiring = (*_less(retiring, old.version), old)
     state = replace(
         state, stable=target, target=None, phase="Idle", step=0, unready_since=None, recent=recent, retiring=retiring
     )
@@ -278,24 +299,33 @@ def _target(state: RolloutState) -> ModelVersion:
     return state.target
 
 
-def _finish(spec: IrisModelSpec, decided: _Decided, seen: Mapping[str, Seen], events: tuple[Event, ...]) -> Plan:
+def _drained(state: RolloutState, seen: Mapping[str, Seen]) -> tuple[ModelVersion, ...]:
+    """Return what has left the route in an earlier look and has no job since: only then is the reading after it."""
+    if state.stable is None:  # nobody else could answer, and nobody was promised an answer: only golden rows wait
+        return state.abandoned
+    return tuple(
+        item for item in (*state.retiring, *state.abandoned) if item.version in seen and not seen[item.version].backlog
+    )
+
+
+def _finish(
+    spec: IrisModelSpec, decided: _Decided, drained: tuple[ModelVersion, ...], events: tuple[Event, ...], now: float
+) -> Plan:
     """Derive routes, workers and drains from the state alone, so that a restart derives the same."""
     state = decided.state
-    drained = {version for version in (*state.retiring, *state.abandoned) if not seen.get(version, Seen()).backlog}
-    if state.stable is None:  # nobody else could answer, and nobody was promised an answer: only golden rows wait
-        drained |= set(state.abandoned)
-    redirect = dict.fromkeys((*state.abandoned, *drained), state.stable.version) if state.stable else {}
+    drained = tuple(item for item in drained if item in (*state.retiring, *state.abandoned))  # or wanted again
+    closed = (*state.abandoned, *drained)
     state = replace(
         state,
-        retiring=tuple(version for version in state.retiring if version not in drained),
-        abandoned=tuple(version for version in state.abandoned if version not in drained),
+        retiring=tuple(item for item in state.retiring if item not in drained),
+        abandoned=tuple(item for item in state.abandoned if item not in drained),
     )
     return Plan(
         state=state,
-        weights=weights(spec, state),
-        workers=tuple(version for version in (state.stable, state.target) if version is not None),
-        redirect=redirect,
-        remove=tuple(sorted(drained)),
+        weights=weights(spec, state, now),
+        workers=_workers(state),
+        redirect={item.version: state.stable.version for item in closed} if state.stable else {},
+        remove=tuple(sorted(item.version for item in drained)),
         send_golden=decided.send_golden,
         reason=decided.reason,
         message=decided.message,
@@ -303,24 +333,45 @@ def _finish(spec: IrisModelSpec, decided: _Decided, seen: Mapping[str, Seen], ev
     )
 
 
-def weights(spec: IrisModelSpec, state: RolloutState) -> dict[str, int]:
+def _workers(state: RolloutState) -> tuple[ModelVersion, ...]:
+    return (*(item for item in (state.stable, state.target) if item is not None), *state.retiring)
+
+
+def weights(spec: IrisModelSpec, state: RolloutState, now: float) -> dict[str, int]:
     """Return the share of new jobs each version takes, in percent."""
     if state.stable is None:
         return {}
-    if state.phase != "Stepping" or state.target is None:
+    is_away = state.unready_since is not None and now - state.unready_since > UNREADY_SECONDS
+    if state.phase != "Stepping" or state.target is None or is_away:
         return {state.stable.version: 100}
     steps = spec.rollout.steps
     share = steps[min(state.step, len(steps) - 1)].weight
     return {state.stable.version: 100 - share, state.target.version: share}
 
 
-def _as_it_is(spec: IrisModelSpec, state: RolloutState, reason: str, message: str) -> Plan:
+def _hold(spec: IrisModelSpec, state: RolloutState, reason: str, message: str, now: float) -> Plan:
+    """Leave everything as it is, and take note since when."""
+    if state.target is not None and state.held_since is None:
+        state = replace(state, held_since=now)
     return Plan(
         state=state,
-        weights=weights(spec, state),
-        workers=tuple(version for version in (state.stable, state.target) if version is not None),
+        weights=weights(spec, state, state.held_since or now),
+        workers=_workers(state),
         redirect={},
         remove=(),
         reason=reason,
         message=message,
+    )
+
+
+def _resume(state: RolloutState, now: float) -> RolloutState:
+    """Go on as if no time had passed since everything was held."""
+    if state.held_since is None:
+        return state
+    held = now - state.held_since
+    return replace(
+        state,
+        phase_started_at=state.phase_started_at + held,
+        unready_since=None if state.unready_since is None else state.unready_since + held,
+        held_since=None,
     )

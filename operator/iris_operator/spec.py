@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,10 +13,11 @@ GROUP, VERSION, PLURAL = "serving.iris.dev", "v1alpha1", "irismodels"
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A published artifact: immutable, so version and digest go together."""
+    """A published artifact: immutable, so version, digest and format go together."""
 
     version: str
     digest: str
+    format: str = "onnx"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,6 @@ class IrisModelSpec:
     generation: int
     uid: str
     model: ModelVersion
-    uri: str
-    artifact_format: str = "onnx"
     paused: bool = False
     worker: Worker = Worker()
     rollout: Rollout = Rollout()
@@ -97,22 +96,30 @@ class IrisModelSpec:
         A field that is unknown here is refused: better an error in status than a wish silently not honoured.
         """
         try:
-            meta, spec = body["metadata"], body["spec"]
-            model = dict(spec["model"])
-            return cls(
+            meta, spec = body["metadata"], dict(body["spec"])
+            read = cls(
                 name=meta["name"],
                 namespace=meta["namespace"],
                 generation=int(meta.get("generation", 0)),
                 uid=meta["uid"],
-                model=ModelVersion(model.pop("version"), model.pop("digest")),
-                uri=model.pop("uri"),
-                artifact_format=model.pop("format", "onnx"),
-                paused=bool(spec.get("paused", False)),
-                worker=_worker(spec.get("worker", {})),
-                rollout=_rollout(spec.get("rollout", {})),
+                model=_model(meta["name"], spec.pop("model")),
+                paused=bool(spec.pop("paused", False)),
+                worker=_worker(spec.pop("worker", {})),
+                rollout=_rollout(spec.pop("rollout", {})),
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise InvalidSpec(f"the spec cannot be read: {type(exc).__name__} {exc}") from exc
+        if spec:
+            raise InvalidSpec(f"this operator does not know {', '.join(sorted(spec))}")
+        return read
+
+
+def _model(name: str, fields: Mapping[str, Any]) -> ModelVersion:
+    rest = dict(fields)
+    uri, model = rest.pop("uri"), ModelVersion(**rest)
+    if uri != f"models://{name}/{model.version}":  # workers listen where card and version say, jobs go where these do
+        raise InvalidSpec(f"model.uri must be models://{name}/{model.version}")
+    return model
 
 
 def _worker(fields: Mapping[str, Any]) -> Worker:
@@ -188,9 +195,11 @@ class RolloutState:
     unready_since: float | None = None
     baseline: Counters = Counters()
     failed: Failure | None = None
-    retiring: tuple[str, ...] = ()
+    held_since: float | None = None
+    """Since when nothing may be decided (paused, Redis away): that time counts towards no deadline and no step."""
+    retiring: tuple[ModelVersion, ...] = ()
     """Versions replaced by a better one: their own workers answer what still waits."""
-    abandoned: tuple[str, ...] = ()
+    abandoned: tuple[ModelVersion, ...] = ()
     """Versions given up: what waits for them is answered by the stable one."""
 
     @classmethod
@@ -200,7 +209,7 @@ class RolloutState:
             kept = dict(status["rollout"])
             return cls(
                 stable=_version(kept.get("stable")),
-                recent=tuple(ModelVersion(**item) for item in kept.get("recent", ())),
+                recent=_versions(kept.get("recent", ())),
                 target=_version(kept.get("target")),
                 phase=kept.get("phase", "Idle"),
                 step=int(kept.get("step", 0)),
@@ -209,8 +218,9 @@ class RolloutState:
                 unready_since=kept.get("unreadySince"),
                 baseline=_counters(kept.get("baseline", {})),
                 failed=Failure(**kept["failed"]) if kept.get("failed") else None,
-                retiring=tuple(kept.get("retiring", ())),
-                abandoned=tuple(kept.get("abandoned", ())),
+                held_since=kept.get("heldSince"),
+                retiring=_versions(kept.get("retiring", ())),
+                abandoned=_versions(kept.get("abandoned", ())),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
@@ -227,14 +237,19 @@ class RolloutState:
             "unreadySince": self.unready_since,
             "baseline": {**asdict(self.baseline), "latency": list(self.baseline.latency)},
             "failed": asdict(self.failed) if self.failed else None,
-            "retiring": list(self.retiring),
-            "abandoned": list(self.abandoned),
+            "heldSince": self.held_since,
+            "retiring": [asdict(item) for item in self.retiring],
+            "abandoned": [asdict(item) for item in self.abandoned],
         }
         return kept
 
 
 def _version(fields: Mapping[str, Any] | None) -> ModelVersion | None:
     return ModelVersion(**fields) if fields else None
+
+
+def _versions(items: Iterable[Mapping[str, Any]]) -> tuple[ModelVersion, ...]:
+    return tuple(ModelVersion(**item) for item in items)
 
 
 def _counters(fields: Mapping[str, Any]) -> Counters:

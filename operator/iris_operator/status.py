@@ -13,16 +13,17 @@ from iris_operator.manifests import model_selector
 from iris_operator.rollout import Plan
 from iris_operator.spec import IrisModelSpec
 
-BACKLOG_EVERY_SECONDS = 30.0
-"""A figure that moves all the time is written this often, or along with something else."""
+FIGURES_EVERY_SECONDS = 30.0
+"""What moves all the time, figures and wordings, is written this often, or along with something else."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Replicas of all versions of a model together."""
+    """Replicas of all versions of a model together, and whether the stable version has as many as it needs."""
 
     replicas: int
     ready: int
+    enough: bool
 
 
 def render(
@@ -41,7 +42,8 @@ def render(
     statements = (
         *conditions.of_rollout(
             serving=stable is not None,
-            ready=workers.ready >= workers.replicas,
+            ready=workers.enough,
+            seen=plan.reason != "RedisUnavailable",
             under_way=state.target is not None,
             gave_up=gave_up,
             paused=spec.paused,
@@ -61,12 +63,25 @@ def render(
             "summary": f"{workers.ready}/{workers.replicas}",
             "selector": model_selector(spec.name),
         },
-        "queue": old.get("queue") or _queue(backlog, now),
+        "queue": _queue(backlog, now),
         "conditions": conditions.merge(old.get("conditions", ()), statements, spec.generation, now),
     }
-    if without_nulls(status) != without_nulls(old) or _backlog_is_due(old, backlog, now):
-        status["queue"] = _queue(backlog, now)
+    if _without_figures(status) == _without_figures(old) and not _figures_are_due(status, old, now):
+        return dict(old)
     return status
+
+
+def patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch that makes `old` into `new`; {} when they are the same. Null is absent."""
+    changed: dict[str, Any] = {name: None for name, value in old.items() if value is not None and name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if inner := patch(before, value):
+                changed[name] = inner
+        elif value != before:
+            changed[name] = _without_nulls(value)
+    return changed
 
 
 _STANDS_STILL = frozenset(
@@ -77,7 +92,7 @@ _STANDS_STILL = frozenset(
 
 def _reason(plan: Plan, workers: Workers) -> str:
     if plan.reason == "Stable":
-        return "Ready" if workers.ready >= workers.replicas else "WaitingForWorkers"
+        return "Ready" if workers.enough else "WaitingForWorkers"
     return plan.reason
 
 
@@ -99,18 +114,27 @@ def _queue(backlog: int, now: float) -> dict[str, Any]:
     return {"backlog": backlog, "observedAt": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
-def _backlog_is_due(old: Mapping[str, Any], backlog: int, now: float) -> bool:
-    queue = old.get("queue") or {}
-    if queue.get("backlog") == backlog or "observedAt" not in queue:
+def _without_figures(status: Mapping[str, Any]) -> Any:
+    """What of a status is worth a write at once: not the queue's length, and no wording of a condition."""
+    rest = {name: value for name, value in status.items() if name not in ("queue", "conditions")}
+    stated = [(item.get("type"), item.get("status"), item.get("reason")) for item in status.get("conditions", ())]
+    return _without_nulls(rest), stated
+
+
+def _figures_are_due(status: Mapping[str, Any], old: Mapping[str, Any], now: float) -> bool:
+    before = old.get("queue") or {}
+    same_queue = before.get("backlog") == status["queue"]["backlog"]
+    if same_queue and status["conditions"] == list(old.get("conditions", ())):
         return False
-    written = datetime.strptime(queue["observedAt"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-    return now - written >= BACKLOG_EVERY_SECONDS
+    if "observedAt" not in before:
+        return True
+    written = datetime.strptime(before["observedAt"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    return now - written >= FIGURES_EVERY_SECONDS
 
 
-def without_nulls(value: Any) -> Any:
-    """Return a status as the API server keeps it after a merge patch: null is absent."""
+def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [without_nulls(item) for item in value]
+        return [_without_nulls(item) for item in value]
     return value

@@ -2,73 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from iris_operator.manifests import MODEL_LABEL, VERSION_LABEL
 
+Body = Mapping[str, Any]
+
 
 class Key(NamedTuple):
-    """An IrisModel's place."""
+    """An object's place."""
 
     namespace: str
     name: str
 
 
-@dataclass
+class Kind:
+    """The objects of one kind. An older body never replaces a newer one: our own writes come back late in the watch."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[Key, Body] = {}
+        self.behind_since: float | None = None
+        """When a listing brought what the watch had not told; None again with the watch's next word."""
+
+    def see(self, body: Body, *, deleted: bool = False) -> bool:
+        """Take note of a body; returns whether it is news."""
+        key = key_of(body)
+        held = self.bodies.get(key)
+        if held is not None and _resource_version(body) < _resource_version(held):
+            return False
+        if deleted:
+            return self.bodies.pop(key, None) is not None
+        self.bodies[key] = body
+        return held is None or _resource_version(body) > _resource_version(held)
+
+    def see_all(self, listed: Iterable[Body], before: Mapping[Key, Body], now: float) -> set[Key]:
+        """Take note of a complete listing, begun when `before` was held; returns what the watch had not told."""
+        bodies = {key_of(body): body for body in listed}
+        news = {key for key, body in bodies.items() if self.see(body)}
+        for key, body in before.items():
+            if key not in bodies and self.bodies.get(key) is body:
+                del self.bodies[key]
+                news.add(key)
+        if news and self.behind_since is None:
+            self.behind_since = now
+        return news
+
+
 class Store:
-    """Bodies by key. An older body never replaces a newer one: our own writes come back late through the watch."""
+    """What is known of the namespace."""
 
-    models: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
-    _deployments: dict[Key, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.models = Kind()
+        self.deployments = Kind()
 
-    def see_model(self, body: Mapping[str, Any], *, deleted: bool = False) -> Key:
-        key = _key(body)
-        if deleted:
-            if key in self.models and self.models[key]["metadata"]["uid"] == body["metadata"]["uid"]:
-                del self.models[key]
-        elif key not in self.models or _is_newer(body, self.models[key]):
-            self.models[key] = body
-        return key
+    def model(self, key: Key) -> Body | None:
+        return self.models.bodies.get(key)
 
-    def see_deployment(self, body: Mapping[str, Any], *, deleted: bool = False) -> Key | None:
-        """Take note of a worker Deployment; returns the IrisModel it belongs to, None when it is not one of ours."""
-        own_labels = body["metadata"].get("labels") or {}
-        model = own_labels.get(MODEL_LABEL) or _owner(body)
-        if not model:
-            return None
-        key, name = Key(body["metadata"]["namespace"], model), body["metadata"]["name"]
-        held = self._deployments.setdefault(key, {})
-        if deleted:
-            held.pop(name, None)
-        elif name not in held or _is_newer(body, held[name]):
-            held[name] = body
-        return key
+    def deployment(self, key: Key) -> Body | None:
+        return self.deployments.bodies.get(key)
 
-    def deployments(self, key: Key) -> Iterator[Mapping[str, Any]]:
-        return iter(list(self._deployments.get(key, {}).values()))
-
-    def deployment(self, key: Key, name: str) -> Mapping[str, Any] | None:
-        return self._deployments.get(key, {}).get(name)
+    def deployments_of(self, model: Key) -> list[Body]:
+        return [body for body in self.deployments.bodies.values() if model_of(body) == model]
 
 
-def version_of(deployment: Mapping[str, Any]) -> str:
+def key_of(body: Body) -> Key:
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def model_of(deployment: Body) -> Key | None:
+    """The IrisModel a worker Deployment belongs to; None when it is not one of ours."""
+    meta = deployment["metadata"]
+    owners = (owner["name"] for owner in meta.get("ownerReferences") or () if owner.get("kind") == "IrisModel")
+    name = next(owners, None) or (meta.get("labels") or {}).get(MODEL_LABEL)
+    return Key(meta["namespace"], name) if name else None
+
+
+def version_of(deployment: Body) -> str:
     """The model version a worker Deployment runs."""
     return str((deployment["metadata"].get("labels") or {}).get(VERSION_LABEL, ""))
 
 
-def _key(body: Mapping[str, Any]) -> Key:
-    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
-
-
-def _owner(body: Mapping[str, Any]) -> str:
-    owners = body["metadata"].get("ownerReferences") or ()
-    return next((owner["name"] for owner in owners if owner.get("kind") == "IrisModel"), "")
-
-
-def _is_newer(body: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
-    if body["metadata"]["uid"] != held["metadata"]["uid"]:
-        return True
-    # resource versions are decimal numbers that grow: Kubernetes guarantees it since 1.35
-    return int(body["metadata"]["resourceVersion"]) >= int(held["metadata"]["resourceVersion"])
+def _resource_version(body: Body) -> int:
+    # decimal numbers that grow, also from one object of a name to the next: Kubernetes guarantees it since 1.35
+    return int(body["metadata"]["resourceVersion"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_operator.rollout import Golden, Plan, Seen, judge, p95_seconds, plan, weights
+from iris_operator.rollout import UNREADY_SECONDS, Golden, Plan, Seen, judge, p95_seconds, plan, weights
 from iris_operator.spec import (
     LATENCY_BOUNDS,
     Analysis,
@@ -39,7 +39,6 @@ def spec(model: ModelVersion = V2, **rollout: Any) -> IrisModelSpec:
         generation=1,
         uid="u",
         model=model,
-        uri="models://iris/1",
         rollout=Rollout(**rollout),
     )
 
@@ -61,12 +60,12 @@ def test_the_first_version_serves_as_soon_as_it_is_proven() -> None:
 def test_a_good_version_goes_through_every_step_and_retires_the_old_one() -> None:
     state, seen = STABLE, {"1": replace(UP, backlog=3), "2": replace(UP, golden=PROVEN)}
     shares = []
-    for now, jobs in ((0, 0), (1, 0), (62, 60), (123, 120), (124, 120)):
+    for now, jobs in ((-1, 0), (0, 0), (1, 0), (62, 60), (123, 120), (124, 120)):
         decided = plan(spec(), state, {**seen, "2": replace(seen["2"], counters=counted(jobs))}, now)
         state = decided.state
         shares.append(decided.weights.get("2", 0))
-    assert shares == [10, 10, 50, 100, 100]
-    assert (state.stable, state.retiring, state.recent) == (V2, ("1",), (V1,))
+    assert shares == [0, 10, 10, 50, 100, 100]
+    assert (state.stable, state.retiring, state.recent) == (V2, (V1,), (V1,))
     drained = plan(spec(), state, {"1": UP, "2": UP}, 130)
     assert (drained.remove, drained.redirect, drained.state.retiring) == (("1",), {"1": "2"}, ())
 
@@ -124,10 +123,63 @@ def test_too_few_jobs_are_inconclusive_and_never_success(
 
 
 def test_going_back_to_a_recent_version_needs_no_steps() -> None:
-    state = RolloutState(stable=V2, recent=(V1,), retiring=("1",))
-    decided = plan(spec(V1), state, {"1": UP, "2": UP}, 5)
-    assert (decided.weights, decided.state.stable, decided.state.retiring) == ({"1": 100}, V1, ())
-    assert decided.remove == ("2",)
+    state = RolloutState(stable=V2, recent=(V1,), retiring=(V1,))
+    asked = plan(spec(V1), state, {"1": UP, "2": UP}, 5)
+    assert (asked.state.phase, asked.state.retiring, asked.remove) == ("Starting", (), ())
+    decided = plan(spec(V1), asked.state, {"1": UP, "2": UP}, 6)
+    assert (decided.weights, decided.state.stable, decided.state.retiring) == ({"1": 100}, V1, (V2,))
+    assert plan(spec(V1), decided.state, {"1": UP, "2": UP}, 7).remove == ("2",)
+
+
+def test_a_version_is_removed_only_after_a_look_that_began_without_it() -> None:
+    promoted = plan(spec(), replace(STEPPING, phase="Proving"), {"1": UP, "2": replace(UP, golden=PROVEN)}, 5)
+    assert promoted.remove == ()
+    last = replace(STEPPING, step=1)
+    done = plan(spec(), last, {"1": UP, "2": replace(UP, counters=counted(60))}, 61)
+    assert (done.weights, done.remove, done.state.retiring) == ({"2": 100}, (), (V1,))
+    assert V1 in done.workers, "it keeps its workers until its last job is answered"
+    assert plan(spec(), done.state, {"1": replace(UP, backlog=1), "2": UP}, 62).remove == ()
+    assert plan(spec(), done.state, {"2": UP}, 62).remove == (), "a queue that was not read is not empty"
+    assert plan(spec(), done.state, {"1": UP, "2": UP}, 63).remove == ("1",)
+
+
+def test_what_an_earlier_try_left_behind_says_nothing_of_the_next() -> None:
+    begun = plan(spec(), STABLE, {"1": UP, "2": replace(UP, rejected="the repository was not there")}, 5)
+    assert (begun.state.phase, begun.state.failed) == ("Starting", None)
+    assert plan(spec(), begun.state, {"1": UP, "2": Seen(rejected="no")}, 6).reason == "RolledBack"
+
+
+@pytest.mark.parametrize("known", [{"stable": V1}, {"stable": V2, "retiring": (V1,)}, {"abandoned": (V1,)}])
+def test_another_artifact_under_a_version_in_use_is_refused(known: Any) -> None:
+    other = replace(V1, digest=V3.digest)
+    decided = plan(spec(other), RolloutState(**known), {"1": UP, "2": UP}, 5)
+    assert decided.state.failed is not None
+    assert (decided.state.failed.reason, decided.state.target) == ("VersionReused", None)
+    assert [event.reason for event in decided.events] == ["VersionReused"]
+    later = plan(spec(other), decided.state, {"1": UP, "2": UP}, 6)
+    assert (later.events, later.state.target) == ((), None)
+
+
+def test_a_version_on_trial_without_workers_takes_no_new_jobs_until_it_has_one_again() -> None:
+    analysis = Analysis(max_wait_seconds=900)
+    lost = plan(spec(analysis=analysis), STEPPING, {"1": UP, "2": Seen()}, 10)
+    assert lost.weights == {"1": 90, "2": 10}, "a moment is no reason"
+    away = plan(spec(analysis=analysis), lost.state, {"1": UP, "2": Seen()}, 11 + UNREADY_SECONDS)
+    assert (away.weights, away.state.phase) == ({"1": 100}, "Stepping")
+    back = plan(spec(analysis=analysis), away.state, {"1": UP, "2": UP}, 20)
+    assert back.weights == {"1": 90, "2": 10}
+
+
+def test_time_on_hold_counts_neither_for_a_deadline_nor_for_a_step() -> None:
+    starting = replace(STEPPING, phase="Starting", started_at=100, phase_started_at=100)
+    held = plan(spec(), starting, None, 200).state
+    still = plan(replace(spec(), paused=True), held, {}, 10_000).state
+    assert (held.held_since, still.held_since) == (200, 200)
+    assert plan(spec(), still, {"1": UP, "2": Seen()}, 10_000).reason == "WaitingForWorkers"
+    resumed = plan(spec(), still, {"1": UP, "2": Seen()}, 10_000).state
+    assert (resumed.held_since, resumed.started_at, resumed.phase_started_at) == (None, 100, 9_900)
+    assert plan(spec(), resumed, {"1": UP, "2": Seen()}, 9_900 + 599).reason == "WaitingForWorkers"
+    assert plan(spec(), resumed, {"1": UP, "2": Seen()}, 9_900 + 601).reason == "RolledBack"
 
 
 def test_replace_goes_from_the_gate_straight_to_full_weight() -> None:
@@ -144,6 +196,7 @@ def test_without_a_gate_nothing_is_sent_ahead() -> None:
 def test_a_change_of_spec_in_mid_rollout_abandons_the_version_under_way() -> None:
     decided = plan(spec(V3), STEPPING, {"1": UP, "2": replace(UP, backlog=4)}, 5)
     assert (decided.state.target, decided.state.phase) == (V3, "Starting")
+    assert [event.reason for event in decided.events] == ["RolloutAbandoned", "RolloutStarted"]
     assert (decided.weights, decided.redirect) == ({"1": 100}, {"2": "1"})
     back = plan(spec(V1), STEPPING, {"1": UP, "2": replace(UP, backlog=4)}, 5)
     assert (back.state.target, back.weights, back.redirect) == (None, {"1": 100}, {"2": "1"})
@@ -152,7 +205,8 @@ def test_a_change_of_spec_in_mid_rollout_abandons_the_version_under_way() -> Non
 @pytest.mark.parametrize(("paused", "seen", "reason"), [(True, {}, "Paused"), (False, None, "RedisUnavailable")])
 def test_paused_or_blind_the_operator_leaves_everything_as_it_is(paused: bool, seen: Any, reason: str) -> None:
     decided = plan(replace(spec(V3), paused=paused), STEPPING, seen, 10_000)
-    assert (decided.state, decided.reason, decided.weights) == (STEPPING, reason, {"1": 90, "2": 10})
+    assert (decided.reason, decided.weights) == (reason, {"1": 90, "2": 10})
+    assert decided.state == replace(STEPPING, held_since=10_000)
     assert (decided.remove, decided.redirect, decided.events) == ((), {}, ())
 
 
@@ -181,13 +235,14 @@ def test_the_verdict_needs_evidence_to_fail_and_time_and_jobs_to_pass(
     [
         ((), 0.0),
         ((0,) * 12, 0.0),
-        ((95, 5) + (0,) * 10, LATENCY_BOUNDS[0]),
-        ((94, 6) + (0,) * 10, LATENCY_BOUNDS[1]),
+        ((95, 5) + (0,) * 10, 0.005),
+        ((0, 95, 5) + (0,) * 9, 0.01),
+        ((90, 0, 10) + (0,) * 9, 0.0175),
         ((0,) * 11 + (1,), float("inf")),
     ],
 )
-def test_p95_is_the_bound_of_the_bucket_it_falls_into(latency: tuple[int, ...], seconds: float) -> None:
-    assert p95_seconds(latency) == seconds
+def test_p95_lies_within_its_bucket_as_if_jobs_were_spread_evenly(latency: tuple[int, ...], seconds: float) -> None:
+    assert p95_seconds(latency) == pytest.approx(seconds)
 
 
 def test_counters_that_began_anew_are_taken_whole() -> None:
@@ -200,7 +255,8 @@ def test_counters_that_began_anew_are_taken_whole() -> None:
     [
         STABLE,
         STEPPING,
-        RolloutState(stable=V2, recent=(V1,), failed=Failure("3", "d", "r", "m"), retiring=("1",), abandoned=("3",)),
+        replace(STEPPING, unready_since=3.5, held_since=4.5, baseline=counted(3, 1)),
+        RolloutState(stable=V2, recent=(V1,), failed=Failure("3", "d", "r", "m"), retiring=(V1,), abandoned=(V3,)),
     ],
 )
 def test_a_restart_remembers_everything(state: RolloutState) -> None:
@@ -243,6 +299,8 @@ def _check(decided: Plan, was_stable: bool) -> None:
     assert not served & set(decided.remove), "no workers removed that are needed"
     assert not set(decided.weights) & set(decided.redirect), "no share for a closed queue"
     assert set(decided.redirect.values()) <= served
+    for item in (*state.retiring, *state.abandoned):
+        assert item.version not in decided.weights, "what leaves takes no new jobs"
     if state.failed and not (state.target and state.target.version == state.failed.version):
         assert decided.weights.get(state.failed.version, 0) == 0 or state.stable == ModelVersion(
             state.failed.version, state.failed.digest
@@ -250,4 +308,4 @@ def _check(decided: Plan, was_stable: bool) -> None:
 
 
 def test_weights_follow_from_the_state_alone() -> None:
-    assert weights(spec(), replace(STEPPING, step=7)) == {"1": 50, "2": 50}
+    assert weights(spec(), replace(STEPPING, step=7), 0) == {"1": 50, "2": 50}

@@ -1,0 +1,326 @@
+"""The reconcile, step by step: a cluster in memory that counts writes, a real Valkey, real jobs and workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import redis
+
+from memory_cluster import DIGESTS, iris_model
+from operator_rig import KEY, Rig
+from servers import Valkey
+
+CANARY = {
+    "steps": [{"weight": 50, "pauseSeconds": 0}],
+    "analysis": {"minimumJobs": 3, "maxWaitSeconds": 5, "maxP95Seconds": 10},
+    "progressDeadlineSeconds": 10,
+}
+Story = Callable[[Rig], Awaitable[None]]
+
+
+@pytest.fixture
+def play(valkey_server: Valkey, valkey: redis.Redis) -> Callable[[Story], Rig]:
+    """Runs a story on a rig of its own, and returns the rig to look at."""
+
+    def run(story: Story) -> Rig:
+        valkey.flushall()
+
+        async def told() -> Rig:
+            rig = Rig(valkey_server, valkey)
+            try:
+                await story(rig)
+            finally:
+                await rig.close()
+            return rig
+
+        return asyncio.run(told())
+
+    return run
+
+
+async def serve_first_version(rig: Rig, **spec: Any) -> None:
+    rig.cluster.put(iris_model("1", rollout=CANARY, **spec))
+    await rig.rounds(6, jobs=0)
+    assert rig.condition("Ready")["status"] == "True", rig.status
+
+
+def test_the_first_version_is_proven_and_then_serves(play: Callable[[Story], Rig]) -> None:
+    rig = play(serve_first_version)
+    assert rig.route == {"1": 100}
+    assert rig.versions_running() == {"1": 1}
+    assert [event.reason for event in rig.cluster.events.values()] == ["RolloutStarted", "Promoted"]
+    assert rig.status["stable"] == {"version": "1", "digest": DIGESTS["1"]}
+
+
+def test_a_second_look_writes_nothing(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        writes, commands = rig.cluster.writes, rig.client.info("commandstats")["cmdstat_set"]["calls"]
+        for _ in range(40):
+            await rig.look()
+        rig.restart()
+        for _ in range(40):
+            await rig.look()
+        assert rig.cluster.writes == writes
+        assert rig.client.info("commandstats")["cmdstat_set"]["calls"] == commands
+
+    play(story)
+
+
+def test_a_good_version_takes_over_and_every_job_is_answered(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.rounds(12)
+
+    rig = play(story)
+    assert (rig.route, rig.versions_running()) == ({"2": 100}, {"2": 1})
+    answers = rig.answers().values()
+    assert {answer.version for answer in answers if answer} == {"1", "2"}
+    assert None not in answers
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"wrong": True}, "GoldenSetDisagrees"),
+        ({"fails": True}, "AnalysisFailed"),
+        ("rejected", "ArtifactRejected"),
+        ("never ready", "ProgressDeadlineExceeded"),
+    ],
+)
+def test_a_bad_version_is_rolled_back_and_every_job_is_answered(
+    play: Callable[[Story], Rig], bad: Any, reason: str
+) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        if isinstance(bad, dict):
+            rig.bad["2"] = bad
+        else:
+            rig.cluster.never_ready.add("2")
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.look()
+        if bad == "rejected":
+            rig.client.set("iris:rejected:iris@2", "the digest is another")
+        await rig.rounds(20)
+
+    rig = play(story)
+    assert rig.status["rollout"]["failed"]["reason"] == reason
+    assert (rig.route, rig.versions_running()) == ({"1": 100}, {"1": 1})
+    assert rig.condition("Stalled")["status"] == "True"
+    assert None not in rig.answers().values()
+    assert rig.client.get("iris:redirect:iris@2") == b"iris@1"
+
+
+def test_a_version_that_was_rejected_is_tried_anew_when_it_is_asked_for_again(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.look()
+        rig.client.set("iris:rejected:iris@2", "the repository was not there")
+        await rig.rounds(4)
+        assert rig.status["rollout"]["failed"]["version"] == "2"
+        rig.cluster.put(iris_model("1", rollout=CANARY))
+        await rig.rounds(2)
+        assert rig.condition("Ready")["status"] == "True"
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.rounds(12)
+        assert rig.route == {"2": 100}
+
+    play(story)
+
+
+def end_of(rig: Rig) -> dict[str, Any]:
+    """What must be the same however often the operator died on the way."""
+    rollout = rig.status["rollout"]
+    return {
+        "stable": rollout.get("stable"),
+        "failed": (rollout.get("failed") or {}).get("version"),
+        "left over": [rollout.get("target"), rollout.get("retiring"), rollout.get("abandoned")],
+        "route": rig.route,
+        "running": rig.versions_running(),
+        "ready": rig.condition("Ready")["status"],
+        "unanswered": [job_id for job_id, answer in rig.answers().items() if answer is None],
+        "events": sorted(event.reason for event in rig.cluster.events.values() if event.reason != "RolloutStarted"),
+    }
+
+
+@pytest.mark.parametrize("bad", [{}, {"fails": True}], ids=["good version", "failing version"])
+def test_dying_between_any_two_steps_leads_to_the_same_end(play: Callable[[Story], Rig], bad: Any) -> None:
+    def rollout(fail_at: int | None) -> Story:
+        async def story(rig: Rig) -> None:
+            await serve_first_version(rig)
+            rig.bad["2"] = bad
+            rig.faults.calls, rig.faults.fail_at = 0, fail_at
+            rig.cluster.put(iris_model("2", rollout=CANARY))
+            await rig.rounds(12)
+
+        return story
+
+    undisturbed = play(rollout(None))
+    wanted, calls = end_of(undisturbed), undisturbed.faults.calls
+    assert calls > 20
+    assert wanted["unanswered"] == []
+    for fail_at in range(1, calls + 1):
+        assert end_of(play(rollout(fail_at))) == wanted, f"died after call {fail_at}"
+
+
+def test_a_paused_model_is_left_as_it_is(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.put(iris_model("2", rollout=CANARY, paused=True))
+        await rig.rounds(1)
+        assert rig.condition("Ready")["message"] == "paused by its spec"
+        writes = rig.cluster.writes
+        next(iter(rig.cluster.deployments.values()))["spec"]["replicas"] = 7
+        await rig.rounds(30, jobs=0)
+        assert rig.cluster.writes == writes
+        assert rig.versions_running() == {"1": 7}
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.rounds(12)
+        assert rig.route == {"2": 100}
+
+    play(story)
+
+
+def test_time_on_hold_counts_towards_no_deadline(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.never_ready.add("2")
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.rounds(5)
+        await rig.look(redis_up=False)
+        rig.now += 1000
+        await rig.rounds(2)
+        assert rig.condition("Ready")["reason"] == "WaitingForWorkers"
+        await rig.rounds(6)
+        assert rig.status["rollout"]["failed"]["reason"] == "ProgressDeadlineExceeded"
+
+    play(story)
+
+
+def test_while_redis_is_away_nothing_is_decided_and_workers_are_kept(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig, worker={"autoscaling": {"minReplicas": 0, "scaleDownStabilizationSeconds": 0}})
+        await rig.submit(30)
+        await rig.look()
+        replicas = rig.versions_running()
+        assert replicas == {"1": 2}
+        rig.cluster.put(iris_model("2", rollout=CANARY, worker={"autoscaling": {"minReplicas": 0}}))
+        for _ in range(5):
+            await rig.look(redis_up=False)
+        assert rig.versions_running() == replicas
+        assert [rig.condition(kind)["reason"] for kind in ("Ready", "ScalingActive")] == ["RedisUnavailable"] * 2
+        assert rig.condition("Ready")["status"] == "Unknown"
+        del rig.cluster.deployments[next(iter(rig.cluster.deployments))]
+        rig.restart()
+        await rig.look(redis_up=False)
+        assert rig.versions_running() == {"1": 0}, "what was deleted comes back, as small as the spec allows"
+
+    play(story)
+
+
+def test_a_deletion_takes_the_route_back_whenever_it_is_noticed(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.client.set("iris:redirect:iris@1", "iris@0")
+        rig.cluster.delete_model("iris")
+        await rig.look()
+        assert rig.client.keys("iris:route*") == rig.client.keys("iris:redirect:*") == []
+        await serve_first_version(rig)
+        rig.cluster.delete_model("iris")
+        rig.restart()
+        await rig.queues.forget_all_but(set())
+        assert rig.client.keys("iris:route*") == []
+
+    play(story)
+
+
+def test_a_deletion_that_fails_halfway_is_tried_again(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.delete_model("iris")
+        rig.faults.calls, rig.faults.fail_at = 0, 3
+        with pytest.raises(Exception, match="injected"):
+            await rig.look()
+        await rig.look()
+        assert rig.route is None
+
+    play(story)
+
+
+def test_a_spec_that_cannot_be_honoured_is_said_once_and_changes_nothing(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        body = iris_model("2", rollout=CANARY)
+        body["spec"]["model"]["uri"] = "models://other/2"
+        rig.cluster.put(body)
+        await rig.look()
+        writes = rig.cluster.writes
+        assert (rig.condition("Stalled")["reason"], rig.route) == ("InvalidSpec", {"1": 100})
+        for _ in range(40):
+            await rig.look()
+        assert rig.cluster.writes == writes
+        rig.cluster.put(iris_model("1", rollout=CANARY))
+        await rig.look()
+        assert rig.condition("Ready")["status"] == "True"
+
+    play(story)
+
+
+def test_hand_edited_workers_are_repaired_and_foreign_ones_of_no_version_removed(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        (name,) = rig.cluster.deployments
+        container = rig.cluster.deployments[name]["spec"]["template"]["spec"]["containers"][0]
+        container["image"] = "example.invalid/other:1"
+        container["env"].append({"name": "ADDED", "value": "by somebody else's controller"})
+        rig.cluster.settle(name)
+        await rig.look()
+        assert rig.cluster.deployments[name]["spec"]["template"]["spec"]["containers"][0]["image"] == "iris-worker:1"
+        rig.cluster.deployments["old"] = {
+            "metadata": {
+                "name": "old",
+                "namespace": "ns",
+                "uid": "u",
+                "labels": {"serving.iris.dev/model": "iris", "serving.iris.dev/version": "0"},
+            },
+            "spec": {"replicas": 1},
+        }
+        rig.cluster.settle("old")
+        await rig.look()
+        assert list(rig.cluster.deployments) == [name]
+
+    play(story)
+
+
+def test_the_workers_follow_the_queue_and_idle_ones_go_first(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        scaling = {"minReplicas": 0, "maxReplicas": 5, "scaleDownStabilizationSeconds": 3}
+        await serve_first_version(rig, worker={"autoscaling": {**scaling, "targetQueueLengthPerReplica": 10}})
+        await rig.rounds(10, jobs=0)
+        assert rig.versions_running() == {"1": 0}
+        assert rig.condition("Ready")["status"] == "True", "scaled to zero is as wanted"
+        await rig.submit(1)
+        await rig.look()
+        assert rig.versions_running() == {"1": 1}
+        await rig.submit(39)
+        await rig.look()
+        assert rig.versions_running() == {"1": 4}
+        rig.work()
+        await rig.rounds(6, jobs=0)
+        assert rig.versions_running() == {"1": 0}
+        assert len(rig.cluster.marked) >= 1
+
+    play(story)
+
+
+def test_an_unknown_key_is_no_trouble(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        assert rig.reconciler.queues_of(KEY) == []
+        await rig.look()
+
+    play(story)
