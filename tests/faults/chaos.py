@@ -46,6 +46,7 @@ class Chaos:
 
     rig: Rig
     rng: random.Random
+    longest_outage_seconds: float
     done: Counter[str] = field(default_factory=Counter)
     slowest_return_seconds: float = 0.0
     """Longest time from Redis' death to the next accepted job."""
@@ -78,9 +79,12 @@ class Chaos:
     def _kill_redis(self) -> None:
         accepted, killed_at = len(self.rig.caller.accepted), time.monotonic()
         self.rig.valkey.kill()
-        time.sleep(self.rng.uniform(0.2, 1.5))
+        time.sleep(self.rng.uniform(0.2, self.longest_outage_seconds))
         self.rig.valkey.start()
-        while len(self.rig.caller.accepted) == accepted and time.monotonic() < killed_at + 30:
+        while (
+            len(self.rig.caller.accepted) == accepted
+            and time.monotonic() < killed_at + self.longest_outage_seconds + 30
+        ):
             time.sleep(0.05)
         self.slowest_return_seconds = max(self.slowest_return_seconds, time.monotonic() - killed_at)
 
@@ -95,8 +99,9 @@ def rigged(appendfsync: str) -> Iterator[Rig]:
         shutil.rmtree(rig.folder)
 
 
-def run(rig: Rig, seconds: float, rng: random.Random, workers: int, console: Console) -> Chaos:
-    chaos = Chaos(rig, rng)
+def run(chaos: Chaos, seconds: float, workers: int, console: Console) -> None:
+    """Do faults under load for so long, then let everything be answered."""
+    rig, rng = chaos.rig, chaos.rng
     rig.start_recovery()
     with rig.supervised(workers, recovery=True):
         with rig.caller.load(flowers(rng, SLOW_SHARE), callers=16, pause_seconds=0.03), progress(console) as bar:
@@ -113,7 +118,6 @@ def run(rig: Rig, seconds: float, rng: random.Random, workers: int, console: Con
         console.print("settling ...")
         with contextlib.suppress(AssertionError):  # what is still open then is counted as lost
             chaos.settled_seconds = rig.settle(seconds=60)
-    return chaos
 
 
 def progress(console: Console) -> Progress:
@@ -158,11 +162,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--appendfsync", choices=("everysec", "always"), default="everysec")
+    parser.add_argument("--longest-outage", type=float, default=1.5, help="seconds Redis stays dead at the most")
     arguments = parser.parse_args()
     console = Console()
     configure_logging(LogSettings(level="ERROR"), "chaos")
     with rigged(arguments.appendfsync) as rig:
-        chaos = run(rig, arguments.seconds, random.Random(arguments.seed), arguments.workers, console)
+        chaos = Chaos(rig, random.Random(arguments.seed), arguments.longest_outage)
+        run(chaos, arguments.seconds, arguments.workers, console)
         table, lost = account(rig, chaos)
         console.print(table)
         if not lost:
