@@ -197,7 +197,10 @@ def _advance(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen],
 
 def _start(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> _Decided:
     if there.ready_workers:
-        return _prove(spec, _enter(state, "Proving", now), there, now)
+        state = _enter(state, "Proving", now)
+        if _needs_proof(spec, state):
+            return _Decided(state, "ProvingGoldenSet", "the new version's workers are ready")
+        return _begin_steps(spec, state, there, now)
     if now - state.phase_started_at > spec.rollout.progress_deadline_seconds:
         message = f"no worker became ready within {spec.rollout.progress_deadline_seconds} s"
         return _fail(spec, state, "ProgressDeadlineExceeded", message)
@@ -206,7 +209,7 @@ def _start(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) ->
 
 def _prove(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> _Decided:
     gate = spec.rollout.gate
-    if not gate.golden_set or state.target in state.recent:
+    if not _needs_proof(spec, state):
         return _begin_steps(spec, state, there, now)
     if there.golden is None:
         state = replace(state, phase_started_at=now)  # its time runs from here
@@ -221,6 +224,10 @@ def _prove(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) ->
         message = f"{there.golden.agreement:.1%} of the golden set agree; {gate.min_agreement:.1%} must"
         return _fail(spec, state, "GoldenSetDisagrees", message)
     return _begin_steps(spec, state, there, now)
+
+
+def _needs_proof(spec: IrisModelSpec, state: RolloutState) -> bool:
+    return spec.rollout.gate.golden_set and state.target not in state.recent
 
 
 def _begin_steps(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> _Decided:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -28,14 +29,14 @@ def configure_logging(level: str) -> None:
                 structlog.processors.JSONRenderer(),
             ],
             # of what kopf attaches to a record only the object's reference: the rest holds its whole settings
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow={"k8s_ref"})],
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow={"k8s_ref"}), _name_object],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("aiohttp.access").setLevel("WARNING")
-    logging.getLogger("httpx2").setLevel("WARNING")
+    for chatty in ("aiohttp.access", "httpx2", "kopf.objects", "kopf.activities.probe"):
+        logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -46,6 +47,13 @@ def configure_logging(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _name_object(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say of what object kopf speaks as our own lines do."""
+    found = line.pop("k8s_ref", None) or {}
+    line.update({field: found[field] for field in ("namespace", "name") if field in found})
+    return line
 
 
 class OperatorMetrics:

@@ -1,0 +1,167 @@
+"""The operator as a cluster runs it: a process of its own, a ServiceAccount with the shipped Role and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cluster.kube import Kube
+from cluster.processes import dying_with_us
+from iris_service.model.store import ModelRepository
+from servers import Valkey, free_port
+from versions import COMMITTED, committed_card
+
+CRD = Path(__file__).parents[2] / "charts" / "iris" / "crds" / "irismodels.yaml"
+ROLE = Path(__file__).parent / "role.yaml"
+ACCOUNT = "iris-operator"
+FAST_CANARY = {
+    "steps": [{"weight": 50, "pauseSeconds": 1}],
+    "analysis": {"minimumJobs": 10, "maxP95Seconds": 0.25, "maxWaitSeconds": 60},
+    "progressDeadlineSeconds": 10,
+}
+
+
+class Operated:
+    """One namespace with an operator, and a Valkey it writes routes to."""
+
+    def __init__(self, kube: Kube, namespace: str, valkey: Valkey, folder: Path) -> None:
+        self.kube = kube
+        self.namespace = namespace
+        self.valkey = valkey
+        self.log = folder / "operator.log"
+        self.health_port, self.metrics_port = free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        install(kube, namespace)
+        self("create", "secret", "generic", "iris-redis", f"--from-literal=worker-url={valkey.url}")
+        self.account = kube.as_service_account(namespace, ACCOUNT)
+
+    def __call__(self, *arguments: str) -> str:
+        """kubectl in the namespace, as its administrator."""
+        return self.kube(*arguments, "-n", self.namespace)
+
+    # --- the process ------------------------------------------------------------------------------------------------
+
+    def start(self, **env: str) -> None:
+        settings = {
+            "KUBECONFIG": str(self.account.kubeconfig),
+            "IRIS_NAMESPACE": self.namespace,
+            "IRIS_REDIS_URL": self.valkey.url,
+            "IRIS_HEALTH_PORT": str(self.health_port),
+            "IRIS_METRICS_PORT": str(self.metrics_port),
+            "IRIS_WORKER_IMAGE": "example.invalid/iris-worker:1",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                dying_with_us([sys.executable, "-m", "iris_operator"]),
+                env={"PATH": os.environ["PATH"], **settings, **env},
+                stderr=log,
+            )
+        wait_until(lambda: self.health()[0] == 200, 30, "a healthy operator", self.last_words)
+
+    def stop(self) -> int:
+        """SIGTERM, and return the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def last_words(self) -> str:
+        return "\n".join(self.log.read_text().splitlines()[-30:])
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def health(self) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str) -> float:
+        """The sum over all series of a metric."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
+
+    # --- IrisModels -------------------------------------------------------------------------------------------------
+
+    def apply(self, name: str, version: str, digest: str, **spec: Any) -> None:
+        model = {"version": version, "uri": f"models://{name}/{version}", "digest": digest}
+        body = {"apiVersion": "serving.iris.dev/v1alpha1", "kind": "IrisModel", "metadata": {"name": name}}
+        self.kube.apply({**body, "spec": {"model": model, **spec}}, "-n", self.namespace, "--force-conflicts")
+
+    def status(self, name: str) -> dict[str, Any]:
+        return dict(self.kube.get(f"im/{name}", "-n", self.namespace).get("status") or {})
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        items = self.kube.get("im", "-n", self.namespace)["items"]
+        return {item["metadata"]["name"]: item.get("status") or {} for item in items}
+
+    def wait_for(self, name: str, condition: Callable[[dict[str, Any]], object], seconds: float, what: str) -> float:
+        return wait_until(
+            lambda: condition(self.status(name)), seconds, what, lambda: f"{self.status(name)}\n{self.last_words()}"
+        )
+
+    def wait_ready(self, *names: str, seconds: int = 40) -> None:
+        self("wait", "--for=condition=Ready", f"--timeout={seconds}s", *(f"im/{name}" for name in names))
+
+    def route(self, name: str) -> dict[str, int] | None:
+        text = self.valkey.client().get(f"iris:route:{name}")
+        return json.loads(text) if text else None  # type: ignore[arg-type]
+
+
+def install(kube: Kube, namespace: str) -> None:
+    """What the chart installs around the operator: the CRD, a ServiceAccount, the Role and its binding."""
+    kube("apply", "--server-side", "-f", str(CRD))
+    kube("wait", "--for=condition=Established", "crd/irismodels.serving.iris.dev", "--timeout=20s")
+    kube("create", "serviceaccount", ACCOUNT, "-n", namespace)
+    kube("apply", "-n", namespace, "-f", str(ROLE))
+    account = f"--serviceaccount={namespace}:{ACCOUNT}"
+    kube("create", "rolebinding", ACCOUNT, "-n", namespace, f"--role={ACCOUNT}", account)
+
+
+def publish(root: Path, model: str, version: str, source: str = "1") -> str:
+    """Publish a committed artifact under another name; returns its digest."""
+    card = committed_card(source)
+    artifact = card.artifacts["onnx"]
+    card = msgspec.structs.replace(card, model=model, version=version, artifacts={"onnx": artifact})
+    data = (COMMITTED / "iris" / source / artifact.file).read_bytes()
+    ModelRepository(root).publish(card, {artifact.file: data})
+    return artifact.digest
+
+
+def wait_until(
+    condition: Callable[[], object], seconds: float, what: str, explain: Callable[[], str] = lambda: ""
+) -> float:
+    """Return the seconds it took; fails when it took longer than allowed."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}\n{explain()}"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def misbehaving(how: str) -> Sequence[str]:
+    return [sys.executable, str(Path(__file__).parent / "misbehaving_worker.py"), how]
