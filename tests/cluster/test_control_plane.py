@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -122,6 +123,8 @@ def test_a_test_run_that_is_killed_leaves_nothing_for_long() -> None:
     assert doomed.stdout
     folder, pid = doomed.stdout.readline().split()
     child = psutil.Process(int(pid))
+    while child.name() != "sleep":  # setpriv has not yet asked the kernel to end it with us
+        time.sleep(0.05)
     assert Path(folder).exists()
     doomed.kill()
     doomed.communicate()
