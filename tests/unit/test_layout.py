@@ -17,7 +17,7 @@ OF_ONE_MACHINE = re.compile(
     r"(?<![\w.~-])/(work|root|home|Users)/"
     r"|/tmp/\w"
     r"|\b(extra[-_])?index[-_]url\b"
-    r"|pypi[.]org|pythonhosted"
+    r"|pypi[.]org|python[h]osted"
     r"|\b(docker|quay|ghcr|gcr|registry[.]k8s|azurecr)[.]io\b"
     r"|\bproxy[.]golang"
 )
