@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from rq.serializers import JSONSerializer
 
 from faults.caller import TARGET, flowers
 from faults.rig import Rig, wait_until
-from iris_operator.errors import NotYet
+from iris_operator.errors import NoCard
 from iris_operator.queues import Queues
+from iris_operator.spec import IrisModelSpec, ModelVersion
 from iris_service.errors import SettingsError
 from iris_service.jobs.acl import USERS, render
-from iris_service.jobs.keys import TASK, job_key, queue_keys, result_key
+from iris_service.jobs.keys import job_key, queue_keys, result_key
 from servers import short_folder
 from stub_model import KILLS
 
@@ -125,24 +126,25 @@ def test_a_script_of_ones_own_can_do_no_more_than_its_user(rig: Rig, user: str) 
 
 
 def test_the_operator_needs_no_more_than_its_user_may(rig: Rig) -> None:
-    job = json.dumps([TASK, None, [{"rows": [[1, 2, 3, 4]], "many": True, "request_id": "", "accepted_at": 0}], {}])
+    version = ModelVersion(version="1", digest="sha256:" + "0" * 64)
+    spec = IrisModelSpec(name="stub", namespace="test", generation=1, uid="u", model=version)
 
     async def operate() -> None:
-        queues = Queues(url(rig, "iris-operator"))
-        seen = await queues.observe([TARGET.queue])
-        assert seen[TARGET.queue].waiting == 1
-        assert await queues.write_route("stub", {"1": 90, "2": 10})
-        assert await queues.close(TARGET.queue, "stub@2") == 1
+        queues = Queues(url(rig, "iris-operator"), "test")
+        await queues.observe([TARGET.queue], ["stub"])
+        await queues.write_route(spec, {"1": 90, "2": 10})
+        assert await queues.close(TARGET.queue, "stub@2") >= 1
         await queues.open("stub@2")
-        await queues._send(args=("stub@2", "golden", job, 5, 60))
-        assert (await queues.observe(["stub@2"]))["stub@2"].waiting == 2
-        assert await queues.busy_hosts(TARGET.queue) == {}
-        with pytest.raises(NotYet, match="card"):
-            await queues.golden_rows("stub", ["1"])
-        await queues.delete_route("stub")
+        await queues.send_golden(spec, version, [[1.0, 2.0, 3.0, 4.0]], begun=1.0)
+        assert await queues.golden_result(spec, version, begun=1.0, expected=[0]) is not None
+        assert len(await queues.busy_hosts(TARGET.queue)) == 1
+        with pytest.raises(NoCard):
+            await queues.golden_rows("stub", ["2"])
+        await queues.forget_all_but([])
         await queues.aclose()
 
-    rig.caller.submit((1.0, 2.0, 3.0, 4.0))
+    rig.start_worker().send_signal(signal.SIGSTOP)
+    rig.caller.submit((1.0, 2.0, 3.0, 4.0), (2.0, 2.0, 3.0, 4.0))  # the server hands the first to the frozen worker
     asyncio.run(operate())
     assert rig.redis.acl_log() == []
 
