@@ -36,7 +36,7 @@ def compose(images: Images) -> Iterator[Compose]:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=15) as client:
         compose = Compose(images.engine, command, {"TAG": TAG, "PORT": str(port)}, client)
         try:
-            compose("up", "-d", "--no-build", "api", "worker", "recovery")
+            compose("up", "-d", "--no-build", "--no-deps", "api", "worker", "recovery")
             compose.readiness_without_valkey = compose.wait_for("/readyz", 503)
             compose("up", "-d", "--no-build", "valkey")
             compose.wait_for("/readyz", 200)

@@ -106,7 +106,8 @@ def test_a_container_may_do_nothing_but_its_work(compose: Compose, service: str,
 def test_sigterm_ends_every_process_with_0_and_the_answer_survives_the_restart(compose: Compose) -> None:
     job_id = submitted(compose)
     answer = predicted(compose, job_id)
-    compose("stop")
+    compose("stop", "api", "worker", "recovery")  # Docker would order this by depends_on; podman-compose does not
+    compose("stop", "valkey")
     assert [compose.exit_code(service) for service in ("api", "worker", "recovery", "valkey")] == [0, 0, 0, 0]
     compose("start")
     compose.wait_for("/readyz", 200)
