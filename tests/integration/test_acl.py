@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def rig() -> Iterator[Rig]:
     rig = Rig(folder, "--aclfile", str(acl_file), job_attempts=2, extra_tasks="operator.add")
     yield rig
     rig.stop()
+    shutil.rmtree(folder)
 
 
 def url(rig: Rig, user: str) -> str:
