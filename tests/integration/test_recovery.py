@@ -13,7 +13,17 @@ from rq.serializers import JSONSerializer
 
 from iris_service.config import JobSettings
 from iris_service.jobs import recovery as recovery_module
-from iris_service.jobs.keys import KNOWN_QUEUES, PENDING, RECOVERY_LOCK, TASK, Target, job_key, queue_keys, result_key
+from iris_service.jobs.keys import (
+    KNOWN_QUEUES,
+    PENDING,
+    RECOVERY_LOCK,
+    REDIRECT_PREFIX,
+    TASK,
+    Target,
+    job_key,
+    queue_keys,
+    result_key,
+)
 from iris_service.jobs.recovery import AUDIT_EVERY_SWEEPS, STRANDED_SECONDS, Recovery
 from iris_service.schemas import Answered, Failed, envelope_from_json, envelope_to_json
 
@@ -209,3 +219,16 @@ def test_only_one_recovery_works_at_a_time_and_a_dead_one_holds_nobody_up(
         time.sleep(0.05)
     assert not rig.client.exists(RECOVERY_LOCK)
     assert recovery_module._LOCK_MS <= 10_000
+
+
+@pytest.mark.parametrize(("redirect", "taken_by"), [("other@2", "other@2"), (["junk"], QUEUE)])
+def test_a_lost_job_of_a_closed_queue_goes_where_its_jobs_go_now(rig: Rig, redirect: object, taken_by: str) -> None:
+    rig.accept()
+    rig.run_on("e1", lease_in=-1)
+    if isinstance(redirect, str):
+        rig.client.set(REDIRECT_PREFIX + QUEUE, redirect)
+    else:
+        rig.client.rpush(REDIRECT_PREFIX + QUEUE, "not a name")
+    rig.recovery.sweep()
+    assert rig.client.lrange(queue_keys(taken_by).waiting, 0, -1) == [JOB.encode()]
+    assert rig.client.hget(job_key(JOB), "origin") == taken_by.encode()

@@ -35,8 +35,8 @@ end
 -- The queue that takes the jobs of `queue` now: itself, or where the operator has sent them when it closed it.
 local function open_queue(queue)
   for _ = 1, 8 do
-    local other = redis.call('GET', 'iris:redirect:' .. queue)
-    if not other then break end
+    local other = redis.pcall('GET', 'iris:redirect:' .. queue)
+    if type(other) ~= 'string' then break end -- none, or somebody wrote something else there
     queue = other
   end
   return queue
