@@ -160,7 +160,8 @@ def merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         if value is None:
             result.pop(name, None)
         elif isinstance(value, Mapping):
-            result[name] = merged(result.get(name) or {}, value)
+            before = result.get(name)
+            result[name] = merged(before if isinstance(before, Mapping) else {}, value)
         else:
             result[name] = copy.deepcopy(value)
     return result

@@ -96,6 +96,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = (0.5, 1, 2, 3, 3, 3, 3)  # a watch begins anew after them: for ever
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.label_selectors["apps", "v1", "deployments"] = MANAGED

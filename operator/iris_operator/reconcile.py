@@ -87,6 +87,9 @@ class Reconciler:
         remembered = self._remembered.setdefault(key, _Remembered())
         reading = await self._completed(key, reading)
         decided = plan(spec, state, await self._see(spec, state, reading), now)
+        if any(event.reason == "RolledBack" for event in decided.events):
+            await self._look_again()
+            decided = plan(spec, state, await self._see(spec, state, reading), now)
         replicas, scaling_condition = self._scale(spec, decided, reading, remembered, now)
         await self._do(spec, decided, replicas, reading)
         await self._tell(spec, decided, remembered)
@@ -122,6 +125,11 @@ class Reconciler:
         except NoCard:
             return Golden()  # the worker is up but has not published its card: wait, do not send yet
         return await self._queues.golden_result(spec, state.target, state.started_at, [label for _, label in rows])
+
+    async def _look_again(self) -> None:
+        """Before a version is given up: a watch that tells nothing may be blind, and its workers ready long since."""
+        for body in await self._cluster.list_deployments():
+            self._store.deployments.see(body)
 
     def _deployment(self, spec: IrisModelSpec, version: str) -> Body | None:
         return self._store.deployment(Key(spec.namespace, deployment_name(spec.name, version)))

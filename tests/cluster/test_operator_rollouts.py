@@ -145,6 +145,7 @@ def deployments_of(stage: Stage, model: str) -> list[str]:
     return stage.operated("get", "deploy", "-o", "name", "-l", f"serving.iris.dev/model={model}").split()
 
 
+@pytest.mark.timeout(600)
 def test_no_job_is_lost_while_operator_and_workers_are_killed_at_random(stage: Stage) -> None:
     rng = random.Random(4)
     rollouts = 10 if LONG else 2
@@ -259,6 +260,7 @@ def test_while_redis_is_away_everything_is_held_and_said(stage: Stage) -> None:
     stage.operated.wait_ready("blind", seconds=30)
 
 
+@pytest.mark.timeout(300)
 def test_an_outage_of_the_api_server_is_survived(stage: Stage, cluster: ControlPlane | KindCluster) -> None:
     if isinstance(cluster, KindCluster):
         pytest.skip("the API server of a kind cluster is not ours to kill")
@@ -270,7 +272,8 @@ def test_an_outage_of_the_api_server_is_survived(stage: Stage, cluster: ControlP
         time.sleep(75 if LONG else 5)
         assert stage.operated.health()[0] == 200, "a new process would do no better"
         cluster.start_api_server()
-        stage.apply("outage", "2")
+        # controllers and scheduler come back in their own time
+        stage.apply("outage", "2", rollout={**FAST_CANARY, "progressDeadlineSeconds": 90})
         wait_until(lambda: stage.operated.route("outage") == {"2": 100}, 60, "a rollout", stage.operated.last_words)
     assert load.verdict(stage.valkey.client())["outage"]["unanswered"] == 0
     assert stage.operated.process is not None

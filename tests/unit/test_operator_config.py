@@ -1,0 +1,39 @@
+"""The operator's settings, and its pauses."""
+
+from __future__ import annotations
+
+import pytest
+
+from iris_operator.config import Settings
+from iris_operator.errors import InvalidSpec
+from iris_operator.loop import LONGEST_PAUSE_SECONDS, pause_seconds
+from iris_operator.manifests import Pods
+
+
+def test_without_an_environment_the_defaults_hold() -> None:
+    assert Settings.from_env({}) == Settings()
+
+
+def test_every_variable_is_read() -> None:
+    env = {
+        "IRIS_NAMESPACE": "flowers", "IRIS_REDIS_URL": "redis://r:1/0", "IRIS_WORKER_IMAGE": "w:2",
+        "IRIS_REDIS_SECRET": "s", "IRIS_WORKER_SERVICE_ACCOUNT": "a", "IRIS_WORKER_PRIORITY_CLASS": "p",
+        "IRIS_MODELS_CLAIM": "c", "IRIS_IMAGE_PULL_SECRETS": "x,y", "IRIS_IMAGE_PULL_POLICY": "Always",
+        "IRIS_HEALTH_PORT": "1", "IRIS_METRICS_PORT": "2", "IRIS_LOG_LEVEL": "DEBUG", "IRIS_TICK_SECONDS": "0.5",
+    }  # fmt: skip
+    pods = Pods("w:2", "s", "a", "p", "c", ("x", "y"), "Always")
+    assert Settings.from_env(env) == Settings("flowers", "redis://r:1/0", pods, 1, 2, "DEBUG", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("IRIS_HEALTH_PORT", "no"), ("IRIS_METRICS_PORT", "70000"), ("IRIS_TICK_SECONDS", "0")]
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidSpec, match=name):
+        Settings.from_env({name: value})
+
+
+def test_pauses_double_up_to_a_limit_and_jitter_shortens_them() -> None:
+    assert [pause_seconds(failures, 0.0) for failures in (1, 2, 3, 4)] == [1, 2, 4, 8]
+    assert pause_seconds(1000, 0.0) == LONGEST_PAUSE_SECONDS
+    assert pause_seconds(3, 1.0) == 2.0

@@ -1,0 +1,132 @@
+"""What the operator puts into the cluster, field by field."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iris_operator.drift import covers
+from iris_operator.manifests import METRICS_PORT, Pods, deployment_name, labels, model_selector, worker_deployment
+from iris_operator.spec import IrisModelSpec, ModelVersion, Worker
+from iris_service.config import Settings
+
+VERSION = ModelVersion("1", "sha256:" + "a" * 64)
+SPEC = IrisModelSpec(name="iris", namespace="ns", generation=1, uid="u-1", model=VERSION)
+PODS = Pods(image="iris-worker:1", redis_secret="iris-redis")
+_VERSIONS = st.from_regex(r"\A[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
+_MODELS = st.from_regex(r"\A[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?\Z")
+
+
+def rendered(spec: IrisModelSpec = SPEC, replicas: int = 2, pods: Pods = PODS) -> dict[str, Any]:
+    return worker_deployment(spec, VERSION, replicas, pods)
+
+
+def container(manifest: dict[str, Any]) -> dict[str, Any]:
+    (found,) = manifest["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def test_a_pod_may_do_nothing_that_the_restricted_standard_forbids() -> None:
+    pod = rendered()["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container(rendered())["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert pod["automountServiceAccountToken"] is False
+    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} <= {"emptyDir", "persistentVolumeClaim"}
+
+
+def test_no_secret_is_written_into_the_environment() -> None:
+    env = {item["name"]: item for item in container(rendered())["env"]}
+    assert env["IRIS_REDIS_URL"] == {
+        "name": "IRIS_REDIS_URL",
+        "valueFrom": {"secretKeyRef": {"name": "iris-redis", "key": "worker-url"}},
+    }
+    assert [name for name, item in env.items() if "valueFrom" in item] == ["IRIS_REDIS_URL"]
+    assert "redis://" not in json.dumps(rendered())
+
+
+def test_a_worker_takes_its_environment_as_it_is_given() -> None:
+    env = {item["name"]: item.get("value", "redis://elsewhere") for item in container(rendered())["env"]}
+    settings = Settings.from_env(env)
+    assert (settings.model.name, settings.model.version, settings.model.digest) == ("iris", "1", VERSION.digest)
+    assert settings.model.artifact_format == VERSION.format
+    assert (settings.jobs.timeout_seconds, settings.worker.batch_size) == (60, 256)
+    assert settings.worker.metrics_port == container(rendered())["ports"][0]["containerPort"] == METRICS_PORT
+
+
+def test_the_deployment_belongs_to_its_model_and_selects_only_its_own_pods() -> None:
+    manifest = rendered()
+    (owner,) = manifest["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("IrisModel", "u-1", True)
+    selector = manifest["spec"]["selector"]["matchLabels"]
+    assert selector == manifest["spec"]["template"]["metadata"]["labels"] == labels("iris", "1")
+    assert dict(part.split("=") for part in model_selector("iris").split(",")).items() <= selector.items()
+
+
+def test_what_the_chart_gives_every_pod_is_there_only_when_given() -> None:
+    plain = rendered()["spec"]["template"]["spec"]
+    assert not {"priorityClassName", "imagePullSecrets"} & set(plain)
+    pods = replace(PODS, priority_class="high", image_pull_secrets=("a", "b"), models_claim="models")
+    full = rendered(pods=pods)["spec"]["template"]["spec"]
+    assert (full["priorityClassName"], full["imagePullSecrets"]) == ("high", [{"name": "a"}, {"name": "b"}])
+    mount = next(mount for mount in full["containers"][0]["volumeMounts"] if mount["name"] == "models")
+    assert (mount["mountPath"], mount["readOnly"]) == ("/app/models", True)
+
+
+def test_a_job_in_hand_can_end_before_its_worker_is_killed() -> None:
+    spec = replace(SPEC, worker=Worker(job_timeout_seconds=100))
+    assert rendered(spec)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 100
+
+
+@given(_MODELS, _VERSIONS, _VERSIONS)
+def test_names_are_valid_short_and_differ_for_any_two_versions(model: str, one: str, other: str) -> None:
+    name = deployment_name(model, one)
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
+    assert len(name) <= 46, "with what ReplicaSet (11) and pod (6) append, a host name of at most 63"
+    assert (name == deployment_name(model, other)) == (one == other)
+
+
+def test_anything_that_is_no_longer_rendered_is_noticed() -> None:
+    limited = replace(SPEC, worker=Worker(resources={"limits": {"cpu": "1"}}))
+    assert covers(rendered(limited), rendered(limited))
+    assert not covers(rendered(limited), rendered(SPEC))
+    assert not covers(rendered(pods=replace(PODS, priority_class="high")), rendered())
+    assert not covers(rendered(replicas=3), rendered(replicas=2))
+    assert rendered(replicas=3)["metadata"] == rendered(replicas=2)["metadata"], "scaling is no new rendering"
+
+
+@pytest.mark.parametrize(
+    ("observed", "wanted", "held"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({}, {"a": 1}, False),
+        (None, {"a": {}}, True),
+        ({"cpu": "500m"}, {"cpu": "0.5"}, True),
+        ({"memory": "1Gi"}, {"memory": 1073741824}, True),
+        ({"cpu": "501m"}, {"cpu": "0.5"}, False),
+        ({"a": None}, {"a": False}, True),
+        ({"a": True}, {"a": 1}, True),
+        ({"a": "x"}, {"a": 1}, False),
+        ({"drop": ["ALL"]}, {"drop": ["ALL"]}, True),
+        ({"drop": ["ALL", "X"]}, {"drop": ["ALL"]}, False),
+        ({"args": ["b", "a"]}, {"args": ["a", "b"]}, False),
+        ({"env": [{"name": "X"}, {"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "1"}]}, True),
+        ({"env": [{"name": "A", "value": "2"}]}, {"env": [{"name": "A", "value": "1"}]}, False),
+        ({"env": []}, {"env": [{"name": "A"}]}, False),
+        ({"owners": [{"uid": "2", "name": "n"}]}, {"owners": [{"uid": "1", "name": "n"}]}, False),
+    ],
+)
+def test_an_object_covers_what_is_wanted_whatever_others_add(observed: Any, wanted: Any, held: bool) -> None:
+    assert covers(observed, wanted) is held
