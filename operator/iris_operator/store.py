@@ -33,7 +33,9 @@ class Kind:
             return False
         if deleted:
             return self.bodies.pop(key, None) is not None
-        self.bodies[key] = body
+        # nothing here asks who owns which field, and the lists of that are half of what there is to hold
+        meta = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        self.bodies[key] = {**body, "metadata": meta}
         return held is None or _resource_version(body) > _resource_version(held)
 
     def see_all(self, listed: Iterable[Body], before: Mapping[Key, Body], now: float) -> set[Key]:

@@ -70,10 +70,7 @@ class Kubelet:
         self.others = [node.metadata.name for node in self.client.list(Node) if node.metadata and node.metadata.name]
         self.kube("cordon", *self.others)
         self.kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
-        size = {"cpu": "100", "memory": "100Gi", "pods": "1000"}
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready", **_stamps()}
-        status = {"status": {"capacity": size, "allocatable": size, "conditions": [ready]}}
-        self.client.patch(Node.Status, NODE, status, patch_type=PatchType.MERGE)
+        self._heartbeat()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -101,7 +98,8 @@ class Kubelet:
                     heartbeat_at = time.monotonic() + 10
                 self._look()
             except (ApiError, OSError) as exc:
-                if not isinstance(exc, ApiError) or exc.status.code not in (404, 409, 429, 500, 503):
+                # 403: an API server that has just come back does not know its roles yet
+                if not isinstance(exc, ApiError) or exc.status.code not in (403, 404, 409, 429, 500, 503):
                     self.trouble.append(f"{type(exc).__name__}: {exc}")
             except Exception as exc:  # the API server may be away: that is some tests' point
                 if "Connect" not in type(exc).__name__ and "Protocol" not in type(exc).__name__:
@@ -112,6 +110,10 @@ class Kubelet:
         meta = {"name": NODE, "namespace": "kube-node-lease"}
         lease = Lease.from_dict({"metadata": meta, "spec": spec})  # type: ignore[no-untyped-call]
         self.client.apply(lease, field_manager=NODE, force=True)
+        size = {"cpu": "100", "memory": "100Gi", "pods": "1000"}
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready", **_stamps()}
+        status = {"status": {"capacity": size, "allocatable": size, "conditions": [ready]}}
+        self.client.patch(Node.Status, NODE, status, patch_type=PatchType.MERGE)
 
     def _look(self) -> None:
         for pod in self.client.list(Pod, namespace="*", fields={"spec.nodeName": NODE}):

@@ -30,6 +30,12 @@ def test_an_older_body_never_replaces_a_newer_one() -> None:
     assert kind.bodies[KEY]["metadata"]["resourceVersion"] == "11"
 
 
+def test_the_lists_of_field_owners_are_not_kept() -> None:
+    kind = Kind()
+    kind.see(body(1, managedFields=[{"manager": "kubectl"}]))
+    assert kind.bodies[KEY] == body(1)
+
+
 def test_an_old_deletion_does_not_take_the_new_object_of_that_name() -> None:
     kind = Kind()
     kind.see(body(10, uid="new"))
