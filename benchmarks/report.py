@@ -103,13 +103,15 @@ def measured_part(run: Mapping[str, Any], plot: str) -> str:
     """The text between the markers; `run` is what the JSON file holds, `plot` the picture's path."""
     machine, rounds = run["machine"], run["rounds"]
     before, after = run["load_average"]
+    # what the benchmark itself adds to the load is not in the first figure
+    company = " **Other programs used the machine meanwhile.**" if before > machine["cores"] / 4 else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     return "\n\n".join(
         [
             f"{len(rounds)} rounds on {run['day']}, commit `{run['commit']}`, {run['seconds']:.0f} s in all.\n"
             f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.\n"
             f"Load average {before:.1f} before the first round, {after:.1f} after the last; "
-            f"requests to the endpoint by {run['endpoint_load']}.\n"
+            f"requests to the endpoint by {run['endpoint_load']}.{company}\n"
             f"Versions: {versions}.",
             f"![Ratios against the article, one bar a figure, whiskers from the lowest to the highest round]({plot})",
             goals_table(rounds),

@@ -14,9 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,150 +25,20 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import measurements as measure
-from callers import endpoint_tool, hammer
+from callers import endpoint_tool
 from environment import article_environment, versions
 from iris_service.config import ModelSettings
 from iris_service.model.irises import features_of, fisher_irises
 from iris_service.model.runtime import load_model
-from measurements import Flowers
+from measurements import PREFIX, Flowers
 from plot import svg
 from report import goals_table, measured_part, replaced
-from systems import MODEL, ROOT, VERSION, Article, Iris, run_folder
+from steps import KEYS, QUICK, STEPS, Bench, Plan
+from systems import MODEL, ROOT, VERSION, run_folder
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = "images/benchmark.svg"
 RESULTS = Path(__file__).with_name("results.json")
-CONNECTIONS = (1, 16, 64)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of each: enough to tell ratios, and a round in about two minutes."""
-
-    article_jobs: int = 8
-    preload_jobs: int = 120
-    iris_jobs: int = 8000
-    article_samples: int = 4
-    preload_samples: int = 25
-    iris_samples: int = 300
-    endpoint_seconds: float = 3
-    simple_backlog: int = 600
-    forking_backlog: int = 200
-    iris_backlog: int = 30_000
-
-
-QUICK = Plan(2, 12, 1000, 1, 5, 30, 1, 100, 20, 5000)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every measurement needs."""
-
-    plan: Plan
-    flowers: Flowers
-    environment: Path
-    folder: Path
-
-    def article(self, worker: str) -> Article:
-        return Article(self.folder / f"article-{worker}-{time.monotonic_ns()}", self.environment, worker)
-
-    def iris(self, **switches: bool) -> Iris:
-        return Iris(self.folder / f"iris-{time.monotonic_ns()}", **switches)
-
-
-Step = tuple[str, Callable[[Bench, dict[str, Any]], None]]
-
-
-@contextmanager
-def running(system: Any, *, api: bool = True, worker: bool = True) -> Iterator[Any]:
-    try:
-        if api:
-            system.start_api()
-        if worker:
-            system.start_worker()
-        yield system
-        system.children.check()
-    finally:
-        system.children.stop()
-
-
-def article_end_to_end(worker: str, name: str) -> Step:
-    def step(bench: Bench, found: dict[str, Any]) -> None:
-        plan, flowers = bench.plan, bench.flowers
-        jobs = plan.article_jobs if name == "article" else plan.preload_jobs
-        samples = plan.article_samples if name == "article" else plan.preload_samples
-        with running(bench.article(worker)) as system:
-            measure.warm_up(system, flowers)
-            found["async"][name] = measure.throughput(system, flowers, jobs, connections=4)
-            found["latency"][name] = measure.latency(system, flowers, samples)
-
-    return f"{worker}: end to end", step
-
-
-def iris_end_to_end(bench: Bench, found: dict[str, Any]) -> None:
-    plan, flowers = bench.plan, bench.flowers
-    with running(bench.iris()) as system:
-        measure.warm_up(system, flowers)
-        found["latency"]["iris"] = measure.latency(system, flowers, plan.iris_samples)
-        found["latency"]["iris waiting"] = measure.latency(system, flowers, plan.iris_samples, wait=True)
-        found["async"]["iris"] = measure.throughput(system, flowers, plan.iris_jobs, connections=64)
-
-
-def endpoints(bench: Bench, found: dict[str, Any]) -> None:
-    """Both stand ready and are asked in turn."""
-    article, iris = bench.article("as written"), bench.iris()
-    with running(article, worker=False), running(iris, worker=False):
-        for system in (article, iris):
-            hammer(system.port, bench.flowers.paths, 16, 1)
-            system.redis.flushall()
-        for connections in CONNECTIONS:
-            for name, system in (("article", article), ("iris", iris)):
-                seconds = bench.plan.endpoint_seconds
-                found[f"enqueue {connections}"][name] = measure.enqueue_endpoint(
-                    system, bench.flowers, connections, seconds
-                )
-
-
-def stock_drain(worker: str, name: str) -> Step:
-    def step(bench: Bench, found: dict[str, Any]) -> None:
-        jobs = bench.plan.simple_backlog if name == "simple" else bench.plan.forking_backlog
-        with running(bench.article(worker), api=False, worker=False) as system:
-            found["drain"][name] = measure.drain(system, bench.flowers, jobs, measure.backlog_of_nothing)
-
-    return f"stock RQ, {name}: drain", step
-
-
-def iris_drain(bench: Bench, found: dict[str, Any]) -> None:
-    with running(bench.iris(), api=False, worker=False) as system:
-        jobs = bench.plan.iris_backlog
-        found["drain"]["iris"] = measure.drain(system, bench.flowers, jobs, measure.backlog_of_predictions)
-
-
-def cost(name: str, **switches: bool) -> Step:
-    def step(bench: Bench, found: dict[str, Any]) -> None:
-        plan, flowers = bench.plan, bench.flowers
-        with running(bench.iris(**switches), worker=False) as system:
-            drained = measure.drain(system, flowers, plan.iris_backlog // 2, measure.backlog_of_predictions)
-            seen = measure.throughput(system, flowers, plan.iris_jobs // 2, connections=64)
-        found["cost"][name] = {"drain": drained["jobs_per_second"], "throughput": seen["jobs_per_second"]}
-
-    return f"ours, {name}: cost", step
-
-
-STEPS: tuple[Step, ...] = (
-    article_end_to_end("as written", "article"),
-    article_end_to_end("preload", "preload"),
-    ("ours: end to end", iris_end_to_end),
-    ("enqueue endpoint", endpoints),
-    stock_drain("simple", "simple"),
-    stock_drain("as written", "forking"),
-    ("ours: drain", iris_drain),
-    cost("promises"),
-    cost("no disk", append_only=False),
-    cost("no disk, no promises", append_only=False, promises=False),
-)
-KEYS = ("async", "latency", *(f"enqueue {connections}" for connections in CONNECTIONS), "drain", "cost")
 
 
 def run(bench: Bench, rounds: int, progress: Progress) -> list[dict[str, Any]]:
@@ -200,7 +67,7 @@ def flowers() -> Flowers:
         for row in model.predict(rows)
     ]
     queries = ("&".join(f"{name}={value:g}" for name, value in zip(table.columns, row, strict=True)) for row in rows)
-    return Flowers([f"{measure.PREFIX}/getpred?{query}" for query in queries], answers, rows)
+    return Flowers([f"{PREFIX}/getpred?{query}" for query in queries], answers, rows)
 
 
 def machine() -> dict[str, Any]:

@@ -88,21 +88,30 @@ def test_the_cost_table_compares_with_the_service_that_promises_nothing() -> Non
     assert rows[-1].endswith("| 1 | 1 |")
 
 
-def test_the_report_names_machine_versions_commit_and_load() -> None:
-    run = {
+def whole_run(load_before: float) -> dict[str, Any]:
+    return {
         "day": "2026-01-02",
         "commit": "abc123",
         "seconds": 400,
-        "load_average": [0.1, 2.5],
+        "load_average": [load_before, 2.5],
         "machine": {"cpu": "A chip", "cores": 2, "memory_gb": 24, "system": "Linux"},
         "versions": {"Python": "3.11"},
         "endpoint_load": "wrk",
         "rounds": ROUNDS,
     }
-    text = report.measured_part(run, "images/benchmark.svg")
+
+
+def test_the_report_names_machine_versions_commit_and_load() -> None:
+    text = report.measured_part(whole_run(load_before=0.1), "images/benchmark.svg")
     for part in ("3 rounds on 2026-01-02", "`abc123`", "A chip, 2 cores, 24 GB", "Python 3.11", "0.1 before", "wrk"):
         assert part in text
     assert "](images/benchmark.svg)" in text
+
+
+@pytest.mark.parametrize(("load_before", "said"), [(0.2, False), (1.9, True)])
+def test_the_report_says_so_when_the_machine_was_not_quiet(load_before: float, said: bool) -> None:
+    text = report.measured_part(whole_run(load_before), "images/benchmark.svg")
+    assert ("Other programs used the machine" in text) is said
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
