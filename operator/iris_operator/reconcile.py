@@ -9,21 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
 from typing import Any
 
 import structlog
 
-from iris_operator import conditions, scaling, status
+from iris_operator import conditions, status
 from iris_operator.cluster import Cluster
 from iris_operator.conditions import Condition
 from iris_operator.drift import covers
 from iris_operator.errors import InvalidSpec, NoCard
 from iris_operator.manifests import Pods, deployment_name, queue_name, worker_deployment
 from iris_operator.queues import Queues, QueueSeen, Reading, route_text
-from iris_operator.rollout import Golden, Plan, Seen, plan, takes_all_at_once
-from iris_operator.scaling import Decision, Load, Memory, Policy
-from iris_operator.spec import Autoscaling, IrisModelSpec, ModelVersion, RolloutState
+from iris_operator.rollout import Golden, Plan, Seen, plan
+from iris_operator.scaling import Load, Memory
+from iris_operator.sizing import Sizes, size
+from iris_operator.spec import IrisModelSpec, ModelVersion, RolloutState
 from iris_operator.store import Body, Key, Store, version_of
 from iris_operator.telemetry import OperatorMetrics
 
@@ -90,10 +90,10 @@ class Reconciler:
         if any(event.reason == "RolledBack" for event in decided.events):
             await self._look_again()
             decided = plan(spec, state, await self._see(spec, state, reading), now)
-        replicas, scaling_condition = self._scale(spec, decided, reading, remembered, now)
-        await self._do(spec, decided, replicas, reading)
+        sizes = self._size(spec, decided, reading, remembered, now)
+        await self._do(spec, decided, sizes.replicas, reading)
         await self._tell(spec, decided, remembered)
-        await self._write_status(body, spec, decided, replicas, reading, scaling_condition, now)
+        await self._write_status(body, spec, decided, sizes, reading, now)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -142,66 +142,15 @@ class Reconciler:
         found = self._deployment(spec, version)
         return int(found["spec"].get("replicas") or 0) if found else 0
 
-    # --- scaling ----------------------------------------------------------------------------------------------------
-
-    def _scale(
+    def _size(
         self, spec: IrisModelSpec, decided: Plan, reading: Reading | None, remembered: _Remembered, now: float
-    ) -> tuple[dict[str, int], Condition]:
-        """Return the replicas of every version that has workers, and the condition ScalingActive."""
-        state, wanted = decided.state, {}
-        condition = Condition("ScalingActive", "False", "FixedReplicas", "spec.worker.autoscaling is not set")
-        for version in decided.workers:
-            current = self._current(spec, version.version)
-            if version in state.retiring:
-                wanted[version.version] = max(1, current)  # it keeps its workers until its last job is answered
-                continue
-            floor = self._floor(spec, decided, version)
-            if spec.worker.autoscaling is None:
-                wanted[version.version] = floor
-                continue
-            decision = self._decide(
-                spec.worker.autoscaling, spec, version.version, current, reading, remembered, now, floor
-            )
-            wanted[version.version] = decision.replicas
-            if version == state.stable or state.stable is None:
-                active: conditions.Status = "True" if decision.active else "False"
-                condition = Condition("ScalingActive", active, decision.reason, decision.message)
-        remembered.scaling = {name: memory for name, memory in remembered.scaling.items() if name in wanted}
-        return wanted, condition
-
-    def _floor(self, spec: IrisModelSpec, decided: Plan, version: ModelVersion) -> int:
-        """Return the replicas a version has at least, whatever its queue says; without autoscaling exactly these."""
-        state, asked = decided.state, spec.worker.autoscaling
-        usual = asked.min_replicas if asked else 1 if spec.worker.replicas is None else spec.worker.replicas
-        if version != state.target:
-            return usual
-        if state.stable is not None and takes_all_at_once(spec, state):
-            return max(1, usual, self._current(spec, state.stable.version) if asked else 0)
-        share = 0 if asked else ceil(usual * decided.weights.get(version.version, 0) / 100)
-        return max(1, share)  # what is to be proven must run
-
-    def _decide(
-        self,
-        asked: Autoscaling,
-        spec: IrisModelSpec,
-        version: str,
-        current: int,
-        reading: Reading | None,
-        remembered: _Remembered,
-        now: float,
-        floor: int,
-    ) -> Decision:
-        policy = Policy(
-            minimum=min(floor, asked.max_replicas),
-            maximum=asked.max_replicas,
-            target_per_replica=asked.target_queue_length_per_replica,
-            max_wait_seconds=asked.max_queue_wait_seconds,
-            window_seconds=asked.scale_down_stabilization_seconds,
-        )
-        load = _load(reading.queues[queue_name(spec.name, version)]) if reading else None
-        decision = scaling.decide(policy, current, load, remembered.scaling.get(version, Memory()), now)
-        remembered.scaling[version] = decision.memory
-        return decision
+    ) -> Sizes:
+        names = [version.version for version in decided.workers]
+        loads = {name: _load(reading.queues[queue_name(spec.name, name)]) for name in names} if reading else None
+        current = {name: self._current(spec, name) for name in names}
+        sizes = size(spec, decided, current, loads, remembered.scaling, now)
+        remembered.scaling = sizes.memories
+        return sizes
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
@@ -269,9 +218,8 @@ class Reconciler:
         body: Body,
         spec: IrisModelSpec,
         decided: Plan,
-        replicas: Mapping[str, int],
+        sizes: Sizes,
         reading: Reading | None,
-        scaling_condition: Condition,
         now: float,
     ) -> None:
         old = body.get("status") or {}
@@ -280,9 +228,9 @@ class Reconciler:
             if reading
             else (old.get("queue") or {}).get("backlog", 0)
         )
-        workers = self._workers(spec, decided, replicas)
+        workers = self._workers(spec, decided, sizes.replicas)
         self._show(spec, decided, workers)
-        await self._patch_status(body, status.render(spec, decided, workers, scaling_condition, backlog, old, now))
+        await self._patch_status(body, status.render(spec, decided, workers, sizes.condition, backlog, old, now))
 
     async def _patch_status(self, body: Body, new: Mapping[str, Any]) -> None:
         changes = status.patch(body.get("status") or {}, new)

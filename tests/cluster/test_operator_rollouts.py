@@ -273,8 +273,8 @@ def test_an_outage_of_the_api_server_is_survived(stage: Stage, cluster: ControlP
         assert stage.operated.health()[0] == 200, "a new process would do no better"
         cluster.start_api_server()
         # controllers and scheduler come back in their own time
-        stage.apply("outage", "2", rollout={**FAST_CANARY, "progressDeadlineSeconds": 90})
-        wait_until(lambda: stage.operated.route("outage") == {"2": 100}, 60, "a rollout", stage.operated.last_words)
+        stage.apply("outage", "2", rollout={**FAST_CANARY, "progressDeadlineSeconds": 180})
+        wait_until(lambda: stage.operated.route("outage") == {"2": 100}, 180, "a rollout", stage.operated.last_words)
     assert load.verdict(stage.valkey.client())["outage"]["unanswered"] == 0
     assert stage.operated.process is not None
     assert stage.operated.process.poll() is None, "it is the same process"
