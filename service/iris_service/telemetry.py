@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
@@ -50,7 +52,7 @@ def configure_logging(settings: LogSettings, component: str) -> None:
     # and the API writes one a request
     structlog.configure(
         processors=[complete, *renderers],
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _stderr)),
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         cache_logger_on_first_use=True,
     )
@@ -60,11 +62,35 @@ def configure_logging(settings: LogSettings, component: str) -> None:
 class _Stderr:
     """Whatever stderr is when a line is written: loggers live as long as the process, streams need not."""
 
+    def __init__(self) -> None:
+        self._held: list[str] | None = None
+
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        if self._held is None:
+            return sys.stderr.write(text)
+        self._held.append(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        if self._held is None:
+            sys.stderr.flush()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._held = []
+        try:
+            yield
+        finally:
+            lines, self._held = self._held, None
+            sys.stderr.write("".join(lines))
+
+
+_stderr = _Stderr()
+
+
+def lines_together() -> AbstractContextManager[None]:
+    """Write the lines logged inside in one go: a worker that has answered a batch has one for each job."""
+    return _stderr.held()
 
 
 def _complete(component: str) -> Any:
@@ -84,7 +110,7 @@ def _complete(component: str) -> Any:
 
 
 def _adopt_foreign_lines(level: str, shared: list[Any], renderers: list[Any]) -> None:
-    handler = logging.StreamHandler(_Stderr())
+    handler = logging.StreamHandler(_stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],

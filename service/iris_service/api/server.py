@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import signal
 import socket
@@ -140,4 +141,8 @@ def run(app: ASGIApp, listener: socket.socket, on_stop: Callable[[], None]) -> N
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
+    # what has been imported stays: looking through it again and again took a tenth of every request
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
     Server(config, on_stop).run(sockets=[listener])

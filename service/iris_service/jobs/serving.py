@@ -17,8 +17,8 @@ from iris_service.jobs.client import connect
 from iris_service.jobs.keys import REJECTED_PREFIX, Target
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.jobs.worker import IrisWorker
-from iris_service.schemas import Answered
-from iris_service.telemetry import WorkerMetrics
+from iris_service.schemas import Answered, Envelope
+from iris_service.telemetry import WorkerMetrics, lines_together
 
 REJECTION_SECONDS = 3600
 """How long a refusal is remembered for the operator; a worker that is started again refuses again."""
@@ -97,18 +97,23 @@ class _Reporter:
         self._metrics = metrics
 
     def __call__(self, outcomes: list[Outcome], refused: set[str]) -> None:
+        self._metrics.batch_jobs.observe(len(outcomes))
+        with lines_together():
+            for outcome in outcomes:
+                is_refused = outcome.claim.job_id in refused
+                self._count(outcome.envelope, is_refused)
+                self._log(outcome, is_refused)
+
+    def _count(self, envelope: Envelope, refused: bool) -> None:
         metrics = self._metrics
-        metrics.batch_jobs.observe(len(outcomes))
-        for outcome in outcomes:
-            if outcome.claim.job_id in refused:
-                metrics.duplicates.inc()
-            elif isinstance(envelope := outcome.envelope, Answered):
-                metrics.finished.inc()
-                metrics.queue_seconds.observe(envelope.queued_seconds)
-                metrics.task_seconds.observe(envelope.task_seconds)
-            else:
-                metrics.failed(envelope.code)
-            self._log(outcome, outcome.claim.job_id in refused)
+        if refused:
+            metrics.duplicates.inc()
+        elif isinstance(envelope, Answered):
+            metrics.finished.inc()
+            metrics.queue_seconds.observe(envelope.queued_seconds)
+            metrics.task_seconds.observe(envelope.task_seconds)
+        else:
+            metrics.failed(envelope.code)
 
     def _log(self, outcome: Outcome, refused: bool) -> None:
         envelope, payload = outcome.envelope, outcome.payload
