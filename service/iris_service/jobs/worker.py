@@ -3,7 +3,7 @@
 What of RQ 3.0 is relied on, and held by `tests/integration/test_rq_contract.py`:
 - overridden: `Worker.execute_job`, `.dequeue_job_and_maintain_ttl`, `.request_stop`, `.heartbeat`, `.set_state`,
   `.run_maintenance_tasks`, `.check_for_suspension`, `.register_birth`,
-  `.register_death`, `.unsubscribe`, `.connection_timeout`; `Job.restore`, `Job.func`
+  `.register_death`, `.teardown`, `.unsubscribe`, `.connection_timeout`; `Job.restore`, `Job.func`
 - used though private: `Worker._stop_requested`, `Worker._shutdown_requested_date`, `Worker._state`,
   `Worker._install_signal_handlers` (overridden)
 - key names and job fields: `jobs.keys` and `lua/`
@@ -87,6 +87,7 @@ class IrisWorker(SimpleWorker):
         self.in_hand: _Batch | None = None
         self._beaten_at = float("-inf")
         self._publish_seconds = 0.0
+        self._redis_lost = False
         self._redis: Any = client  # redis-py's types cannot say that replies are bytes
         self._claim = client.register_script(scripts.source("claim"))
         self._finish = client.register_script(scripts.source("finish"))
@@ -156,6 +157,7 @@ class IrisWorker(SimpleWorker):
                 return ask()
             except RedisError as exc:
                 if self._stop_requested:
+                    self._redis_lost = True
                     raise StopRequested from exc
                 if tries % _COMPLAIN_EVERY == 0:
                     _log.warning("redis cannot be used: trying on", reason=f"{type(exc).__name__}: {exc}"[:200])
@@ -302,6 +304,11 @@ class IrisWorker(SimpleWorker):
 
     def register_death(self) -> None:
         self._tolerantly(super().register_death)
+
+    def teardown(self) -> None:
+        """Sign off, unless Redis has just failed a worker that is to stop: what it left there expires by itself."""
+        if not self._redis_lost:
+            super().teardown()  # type: ignore[no-untyped-call]
 
     def unsubscribe(self) -> None:
         self._tolerantly(super().unsubscribe)

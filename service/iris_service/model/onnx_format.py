@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
-
-import onnxruntime
 
 from iris_service.errors import ModelRejected
 from iris_service.model.card import PROBABILITIES, Card
@@ -17,12 +16,21 @@ from iris_service.model.scoring import Matrix, Scorer
 _EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
 
+def _quiet_onnxruntime() -> Any:
+    """Import ONNX Runtime, which keeps a device id and prepares reports to its maker unless told before not to."""
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 def load_onnx(data: bytes, card: Card) -> Scorer:
     """Make a scorer from an ONNX file; raises `ModelRejected` unless its inputs and outputs are those of the card."""
     if _EXTERNAL_DATA.search(data):
         raise ModelRejected("the ONNX artifact keeps data outside its file, which no digest covers")
+    onnxruntime = _quiet_onnxruntime()
     try:
-        session = onnxruntime.InferenceSession(data, _options(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, _options(onnxruntime), providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's errors share no other base
         raise ModelRejected("the ONNX artifact is not an ONNX model, or a damaged one") from exc
     input_name = _checked_input(session.get_inputs(), len(card.signature.features))
@@ -36,7 +44,7 @@ def load_onnx(data: bytes, card: Card) -> Scorer:
     return score
 
 
-def _options() -> Any:
+def _options(onnxruntime: Any) -> Any:
     options = onnxruntime.SessionOptions()
     # one small model a worker, one core a worker: more threads only cost, and workers are scaled instead
     options.intra_op_num_threads = 1
