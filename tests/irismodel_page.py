@@ -13,7 +13,7 @@ CRD = ROOT / "charts" / "iris" / "crds" / "irismodels.yaml"
 PAGE = ROOT / "docs" / "irismodel.md"
 HEAD = """# IrisModel
 
-`serving.iris.dev/v1alpha1`, namespaced, short name `im`, category `iris`. What is done with it: [operator.md](operator.md).
+`serving.iris.dev/v1alpha1`, namespaced, short name `im`, category `iris`. See also [operator.md](operator.md).
 Examples: [k8s/samples](../k8s/samples). Made from `charts/iris/crds/irismodels.yaml` by `tests/irismodel_page.py`.
 
 `metadata.name` is the model's name. The author of an IrisModel chooses a model and how much of it, never an image,
@@ -31,7 +31,8 @@ def page() -> str:
     root = version["schema"]["openAPIV3Schema"]
     spec = root["properties"]["spec"]
     rows = [f"| `{path}` | {values(field)} | {default(field)} | {text(field)} |" for path, field in fields(spec, "")]
-    rules = [f"- {rule['message'].replace('<', '&lt;')}" for schema in (root, *schemas(spec)) for rule in rules_of(schema)]
+    messages = [rule["message"] for schema in (root, *schemas(spec)) for rule in rules_of(schema)]
+    rules = [f"- {message}".replace("<", "&lt;") for message in messages]
     return HEAD + "\n".join(rows) + "\n" + RULES + "\n".join(rules) + "\n"
 
 
