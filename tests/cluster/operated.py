@@ -25,6 +25,8 @@ from versions import COMMITTED, committed_card
 CRD = Path(__file__).parents[2] / "charts" / "iris" / "crds" / "irismodels.yaml"
 ROLE = Path(__file__).parent / "role.yaml"
 ACCOUNT = "iris-operator"
+LONG = os.environ.get("IRIS_LONG_TESTS") == "1"
+"""Ten rollouts under random kills, 200 models at once and an API server away for over a minute: ten minutes more."""
 FAST_CANARY = {
     "steps": [{"weight": 50, "pauseSeconds": 1}],
     "analysis": {"minimumJobs": 10, "maxP95Seconds": 0.25, "maxWaitSeconds": 60},

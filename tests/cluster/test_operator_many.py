@@ -1,4 +1,7 @@
-"""Two hundred IrisModels at once on a real API server: how fast, how many writes, how much memory, and then silence."""
+"""Many IrisModels at once on a real API server: how fast, how many writes, how much memory, and then silence.
+
+With IRIS_LONG_TESTS=1 two hundred: ready 10 s after the last was created, 5 writes each, 88 MB, 0.23 of a core.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ import psutil
 import pytest
 
 from cluster.kube import Kube
-from cluster.operated import Operated, wait_until
+from cluster.operated import LONG, Operated, wait_until
 from memory_cluster import DIGESTS
 from servers import Valkey
 
-MODELS = 200
+MODELS = 200 if LONG else 30
 WITHOUT_PROOF = {"gate": {"goldenSet": False}}  # kwok's pods answer no jobs
 
 
@@ -35,7 +38,8 @@ def model(number: int) -> dict[str, object]:
     return {"apiVersion": "serving.iris.dev/v1alpha1", "kind": "IrisModel", "metadata": {"name": name}, "spec": spec}
 
 
-def test_two_hundred_models_at_once(operated: Operated, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.timeout(300)
+def test_many_models_at_once(operated: Operated, record_property: Callable[[str, object], None]) -> None:
     items = {"apiVersion": "v1", "kind": "List", "items": [model(number) for number in range(MODELS)]}
     began = time.monotonic()
     operated.kube("create", "-n", operated.namespace, "-f", "-", stdin=json.dumps(items))
@@ -45,7 +49,7 @@ def test_two_hundred_models_at_once(operated: Operated, record_property: Callabl
         ready = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
         return operated("get", "im", "-o", ready).split().count("True") == MODELS
 
-    wait_until(all_ready, 90, "200 models ready", operated.last_words)
+    wait_until(all_ready, 90, "every model ready", operated.last_words)
     ready = time.monotonic() - began
     writes = operated.metric("iris_operator_api_writes_total")
     assert operated.process is not None

@@ -18,6 +18,7 @@ from iris_operator.rollout import Golden
 from iris_operator.spec import LATENCY_BOUNDS, IrisModelSpec, ModelVersion
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.jobs import keys
+from iris_service.jobs.acl import USERS, render
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import PENDING, Target, job_key, queue_keys, result_key
 from iris_service.jobs.route import Route
@@ -279,3 +280,27 @@ def test_a_redis_that_is_away_is_said_quickly(own_valkey: Valkey) -> None:
         await queues.aclose()
 
     asyncio.run(story())
+
+
+def test_the_operator_needs_no_more_of_redis_than_its_own_user_may(own_valkey: Valkey) -> None:
+    admin = own_valkey.client()
+    (line,) = (line for line in render(dict.fromkeys(USERS, "secret")).splitlines() if "user iris-operator " in line)
+    admin.execute_command("ACL", "SETUSER", *line.split()[1:])
+    admin.set(keys.CARD_PREFIX + ONE.queue, golden_card("1"))
+
+    async def story() -> None:
+        queues = Queues(own_valkey.url.replace("//", "//iris-operator:secret@"), "ns")
+        rows = await queues.golden_rows("iris", ["1"])
+        await queues.open(TWO.queue)
+        await queues.send_golden(SPEC, V2, [row for row, _ in rows], 5.0)
+        assert await queues.golden_result(SPEC, V2, 5.0, [0, 1, 2]) == Golden()
+        await queues.write_route(SPEC, {"1": 90, "2": 10})
+        assert (await queues.observe([TWO.queue], ["iris"])).queues[TWO.queue].waiting == 1
+        assert await queues.close(TWO.queue, ONE.queue) == 1
+        await asyncio.to_thread(started_worker, admin, VersionModel("1"))
+        assert list((await queues.busy_hosts(ONE.queue)).values()) == [False]
+        await queues.forget_all_but(set())
+        await queues.aclose()
+
+    asyncio.run(story())
+    assert admin.keys("iris:route*") == []
