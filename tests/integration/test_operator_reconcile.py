@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
 import redis
+from prometheus_client import CollectorRegistry
 
-from memory_cluster import DIGESTS, iris_model
-from operator_rig import KEY, Rig
+from iris_operator.loop import Loop
+from iris_operator.queues import Queues
+from iris_operator.reconcile import Reconciler
+from iris_operator.resync import Resync
+from iris_operator.store import Key
+from iris_operator.telemetry import OperatorMetrics
+from memory_cluster import DIGESTS, Faults, MemoryCluster, iris_model
+from operator_rig import KEY, PODS, Rig
 from servers import Valkey
 
 CANARY = {
@@ -324,3 +332,49 @@ def test_an_unknown_key_is_no_trouble(play: Callable[[Story], Rig]) -> None:
         await rig.look()
 
     play(story)
+
+
+class OneBadModel(MemoryCluster):
+    """Answers one model's Deployments in a way nobody thought of."""
+
+    async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        if manifest["metadata"]["name"].startswith("bad-"):
+            raise ZeroDivisionError("nobody thought of this")
+        return await super().apply(manifest)
+
+
+def test_the_loop_serves_all_but_the_one_that_fails_and_ends_at_once_when_told(
+    valkey_server: Valkey, valkey: redis.Redis
+) -> None:
+    async def story() -> None:
+        cluster, queues = OneBadModel(Faults()), Queues(valkey_server.url, "ns")
+        metrics = OperatorMetrics(CollectorRegistry())
+        reconciler = Reconciler(cluster, queues, cluster.store, PODS, metrics)
+        loop = Loop(reconciler, queues, cluster.store, Resync(cluster, cluster.store), metrics, 0.05)
+        no_proof = {"gate": {"goldenSet": False}}
+        for name in ("bad", "good"):
+            cluster.put(iris_model("1", name, rollout=no_proof))
+        task = asyncio.create_task(loop.run())
+        await eventually(lambda: valkey.get("iris:route:good") is not None)
+        cluster.put(iris_model("2", "good", rollout={**no_proof, "strategy": "Replace"}))
+        loop.wake(Key("ns", "good"))
+        await eventually(lambda: valkey.get("iris:route:good") == b'{"2": 100}')
+        assert valkey.get("iris:route:bad") is None
+        assert metrics.reconciles.labels("error")._value.get() >= 1
+        valkey.set("iris:route:good", "overwritten by somebody")
+        await eventually(lambda: valkey.get("iris:route:good") == b'{"2": 100}')
+        cluster.delete_model("good")
+        await eventually(lambda: valkey.get("iris:route:good") is None)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.done()
+        await queues.aclose()
+
+    asyncio.run(story())
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    ends = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        await asyncio.sleep(0.02)
