@@ -28,7 +28,7 @@ async def operate(settings: Settings) -> None:
     ProcessCollector(registry=metrics.registry)
     start_http_server(settings.metrics_port, registry=metrics.registry)
     store, queues = Store(), Queues(settings.redis_url, settings.namespace)
-    client = AsyncClient(namespace=settings.namespace, trust_env=False)  # no proxy, as kopf
+    client = AsyncClient(namespace=settings.namespace)
     cluster = KubernetesCluster(client)
     reconciler = Reconciler(cluster, queues, store, settings.pods, metrics)
     loop = Loop(reconciler, queues, store, Resync(cluster, store), metrics, settings.tick_seconds)
