@@ -22,6 +22,8 @@ class Kind:
 
     def __init__(self) -> None:
         self.bodies: dict[Key, Body] = {}
+        self._gone: dict[Key, int] = {}
+        """Resource versions of deletions since the last listing: the reply to a write of ours may come after them."""
         self.behind_since: float | None = None
         """When a listing brought what the watch had not told; None again with the watch's next word."""
 
@@ -29,17 +31,20 @@ class Kind:
         """Take note of a body; returns whether it is news."""
         key = key_of(body)
         held = self.bodies.get(key)
-        if held is not None and _resource_version(body) < _resource_version(held):
+        version = _resource_version(body)
+        if version <= self._gone.get(key, -1) or (held is not None and version < _resource_version(held)):
             return False
         if deleted:
+            self._gone[key] = version
             return self.bodies.pop(key, None) is not None
         # nothing here asks who owns which field, and the lists of that are half of what there is to hold
         meta = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
         self.bodies[key] = {**body, "metadata": meta}
-        return held is None or _resource_version(body) > _resource_version(held)
+        return held is None or version > _resource_version(held)
 
     def see_all(self, listed: Iterable[Body], before: Mapping[Key, Body], now: float) -> set[Key]:
         """Take note of a complete listing, begun when `before` was held; returns what the watch had not told."""
+        self._gone.clear()
         bodies = {key_of(body): body for body in listed}
         news = {key for key, body in bodies.items() if self.see(body)}
         for key, body in before.items():

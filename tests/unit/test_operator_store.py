@@ -45,6 +45,15 @@ def test_an_old_deletion_does_not_take_the_new_object_of_that_name() -> None:
     assert kind.bodies == {}
 
 
+def test_a_late_reply_to_a_write_does_not_bring_a_deleted_object_back() -> None:
+    kind = Kind()
+    kind.see(body(10))
+    kind.see(body(12), deleted=True)
+    assert not kind.see(body(11)), "written just before the deletion, heard of just after it"
+    assert kind.bodies == {}
+    assert kind.see(body(13)), "another object of that name"
+
+
 def test_a_listing_brings_what_is_new_and_takes_what_is_gone() -> None:
     kind = Kind()
     for name in ("kept", "gone", "changed", "told while listing"):
