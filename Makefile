@@ -28,7 +28,7 @@ format: .venv/dev.stamp ## Format the code and mend what ruff can
 
 # python -m pytest, not pytest: it puts the root on the path, as a user's shell does (tests/unit/test_layout.py).
 test: .venv/dev.stamp ## Run every test; ARGS="-k readyz" narrows it
-	.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	.venv/bin/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 bench: .venv/dev.stamp ## Measure it side by side with the article's service
 	.venv/bin/python benchmarks/run.py $(ARGS)

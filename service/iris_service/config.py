@@ -50,7 +50,7 @@ class JobSettings:
     """The life of a job: shared by API, worker and recovery, so set them alike."""
 
     timeout_seconds: int = 10
-    """IRIS_JOB_TIMEOUT_SECONDS: longest one job may run."""
+    """IRIS_JOB_TIMEOUT_SECONDS: longest one job may run; the shorter of the API's and the worker's holds."""
     attempts: int = 5
     """IRIS_JOB_ATTEMPTS: runs a job gets when workers die under it, the first included."""
     deadline_seconds: int = 3600

@@ -34,7 +34,7 @@ class Misbehaving:
             if self._how == "failing":
                 raise ArithmeticError("this version fails")
             if self._how == "slow":
-                time.sleep(0.3)
+                time.sleep(1.5)
             if self._how == "crash-on-jobs":
                 os._exit(9)
         return answers

@@ -29,9 +29,10 @@ LONG = os.environ.get("IRIS_LONG_TESTS") == "1"
 """Ten rollouts under random kills, 200 models at once and an API server away for over a minute: ten minutes more."""
 FAST_CANARY = {
     "steps": [{"weight": 50, "pauseSeconds": 1}],
-    "analysis": {"minimumJobs": 10, "maxP95Seconds": 0.25, "maxWaitSeconds": 60},
-    "progressDeadlineSeconds": 10,
+    "analysis": {"minimumJobs": 10, "maxP95Seconds": 1.0, "maxWaitSeconds": 60},
+    "progressDeadlineSeconds": 20,
 }
+"""Quick, but with room for a machine that runs other tests too: only what is meant to be slow takes a second."""
 
 
 class Operated:

@@ -47,7 +47,6 @@ LEASE_SECONDS = 5
 _HEARTBEAT_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 1.0
 _COMPLAIN_EVERY = 30
-_LONGEST_TIMEOUT_SECONDS = 86_400
 
 _OUR_JOB = b'["' + TASK.encode() + b'",'
 T = TypeVar("T")
@@ -209,8 +208,8 @@ class IrisWorker(SimpleWorker):
         ]
 
     def _time_limit(self, asked_seconds: int) -> int:
-        """Return the job's own limit; ours where it has none (RQ writes -1) or one that no timer takes."""
-        return asked_seconds if 0 < asked_seconds <= _LONGEST_TIMEOUT_SECONDS else self.jobs.timeout_seconds
+        """Return the shorter of the job's own limit and this worker's; RQ writes -1 for none."""
+        return min(asked_seconds, self.jobs.timeout_seconds) if asked_seconds > 0 else self.jobs.timeout_seconds
 
     def _publish(self, execution: str, outcomes: list[Outcome], busy_us: int, task_seconds: float) -> set[str]:
         bucket = bisect_left(LATENCY_BOUNDS, task_seconds)
