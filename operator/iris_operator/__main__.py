@@ -8,6 +8,7 @@ import sys
 
 import kopf
 from lightkube import AsyncClient
+from lightkube.core.exceptions import ConfigError
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from iris_operator.cluster import KubernetesCluster
@@ -49,14 +50,18 @@ async def operate(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Return 0 after a clean stop, EX_CONFIG (78) when a setting cannot be used."""
+    """Return 0 after a clean stop, EX_CONFIG (78) when a setting cannot be used or no cluster is configured."""
     try:
         settings = Settings.from_env()
     except InvalidSpec as exc:
         print(f"iris-operator: {exc}", file=sys.stderr)
         return os.EX_CONFIG
     configure_logging(settings.log_level)
-    asyncio.run(operate(settings))
+    try:
+        asyncio.run(operate(settings))
+    except ConfigError as exc:
+        print(f"iris-operator: no cluster is configured: {exc}", file=sys.stderr)
+        return os.EX_CONFIG
     return 0
 
 

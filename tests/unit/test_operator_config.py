@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from iris_operator.config import Settings
@@ -37,3 +41,17 @@ def test_pauses_double_up_to_a_limit_and_jitter_shortens_them() -> None:
     assert [pause_seconds(failures, 0.0) for failures in (1, 2, 3, 4)] == [1, 2, 4, 8]
     assert pause_seconds(1000, 0.0) == LONGEST_PAUSE_SECONDS
     assert pause_seconds(3, 1.0) == 2.0
+
+
+def test_without_a_cluster_the_operator_says_so_in_one_line_and_is_not_worth_restarting(tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "KUBECONFIG": str(tmp_path / "none"), "IRIS_METRICS_PORT": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "iris_operator"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 78
+    assert [line[:40] for line in ended.stderr.splitlines()] == ["iris-operator: no cluster is configured:"]
