@@ -93,6 +93,10 @@ class Operated:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    def said(self, name: str, event: str) -> list[dict[str, Any]]:
+        """What the operator has logged of one IrisModel under one heading, oldest first."""
+        return [line for line in self.lines() if line.get("name") == name and line["event"] == event]
+
     def health(self) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5) as answer:
