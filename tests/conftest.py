@@ -6,8 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+import structlog
 
 from servers import Valkey
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """structlog's default renders a traceback with every local in colour: seconds, in the middle of an event loop."""
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, console]
+    )
 
 
 @pytest.fixture(scope="session")
