@@ -84,6 +84,7 @@ class Loop:
         while task is None or not task.cancelling():  # redis-py now and then swallows a cancellation
             self._changed.clear()
             woken, self._woken = self._woken, set()
+            self._known |= woken
             for key in await self.resync.when_due():
                 self.wake(key)
             if self._clock() >= full_at:
@@ -101,8 +102,10 @@ class Loop:
             self._known |= self._store.models.bodies.keys()
             if not self._tidied:
                 await self._tidy()
+            gone = self._known - self._store.models.bodies.keys()
             await self._look_at(self._known)
-            self._known &= self._store.models.bodies.keys() | self._pauses.keys()
+            # not what went meanwhile: its look knew nothing of that yet, and the next one takes back what it wrote
+            self._known -= gone - self._pauses.keys()
         self.beaten_at = self._clock()
         self._metrics.last_success.set_to_current_time()
 

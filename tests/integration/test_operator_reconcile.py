@@ -378,3 +378,29 @@ async def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
         await asyncio.sleep(0.02)
+
+
+class GoneMeanwhile(MemoryCluster):
+    """The model is deleted while the look that has just written its route is still under way."""
+
+    async def tell(self, *arguments: Any, **named: Any) -> None:
+        await super().tell(*arguments, **named)
+        if "good" in self.models and arguments[-1].reason == "Promoted":
+            self.delete_model("good")
+
+
+def test_what_goes_while_it_is_looked_at_is_looked_at_once_more(valkey_server: Valkey, valkey: redis.Redis) -> None:
+    async def story() -> None:
+        cluster, queues = GoneMeanwhile(Faults()), Queues(valkey_server.url, "ns")
+        metrics = OperatorMetrics(CollectorRegistry())
+        reconciler = Reconciler(cluster, queues, cluster.store, PODS, metrics)
+        loop = Loop(reconciler, queues, cluster.store, Resync(cluster, cluster.store), metrics, 0.05)
+        cluster.put(iris_model("1", "good", rollout={"gate": {"goldenSet": False}}))
+        await loop.resync.when_due()
+        for _ in range(20):
+            await loop.round()
+        assert "good" not in cluster.models
+        assert valkey.get("iris:route:good") is None
+        await queues.aclose()
+
+    asyncio.run(story())
