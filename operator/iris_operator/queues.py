@@ -98,11 +98,10 @@ class Queues:
         )
 
     async def write_route(self, spec: IrisModelSpec, weights: Mapping[str, int]) -> None:
-        """Publish which versions take new jobs."""
+        """Write which versions take new jobs; the API looks once a second."""
         pipeline = self._client.pipeline(transaction=True)
         pipeline.sadd(self._routed, spec.name)
         pipeline.set(f"iris:route:{spec.name}", route_text(weights))
-        pipeline.publish("iris:routes", spec.name)
         for version in weights:  # what takes jobs again passes none on
             pipeline.delete(f"iris:redirect:{queue_name(spec.name, version)}")
         await self._ask(pipeline.execute())
@@ -113,7 +112,6 @@ class Queues:
         own = [name.decode() for name in known if name.decode().partition("@")[0] == model]
         pipeline = self._client.pipeline(transaction=True)
         pipeline.delete(f"iris:route:{model}")
-        pipeline.publish("iris:routes", model)
         pipeline.srem(self._routed, model)
         for queue in own:
             pipeline.delete(f"iris:redirect:{queue}", f"iris:rejected:{queue}")
