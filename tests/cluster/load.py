@@ -13,13 +13,13 @@ from typing import Any
 
 import redis
 
+from cluster.misbehaving_worker import CALLERS_ROW
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.errors import TryLater
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target, result_key
 from iris_service.schemas import Answered, Payload, envelope_from_json
 
-ROW = (5.1, 3.5, 1.4, 0.2)
 QUERY = "sepal_length=5.1&sepal_width=3.5&petal_length=1.4&petal_width=0.2"
 
 
@@ -50,7 +50,7 @@ class Load:
         await queue.start()
         try:
             while not self._stop.is_set():
-                payload = Payload(rows=(ROW,), many=False, request_id="r" * 32, accepted_at=time.time())
+                payload = Payload(rows=(CALLERS_ROW,), many=False, request_id="r" * 32, accepted_at=time.time())
                 try:
                     self.accepted[model].append(await queue.submit(payload, queue.pick()))
                 except TryLater:  # says that it was not accepted, or not for sure

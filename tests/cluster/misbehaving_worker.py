@@ -12,8 +12,9 @@ from iris_service.config import Settings
 from iris_service.model import runtime
 from iris_service.worker import __main__ as worker
 
-GOLDEN_SET = 3
-"""A job of fewer rows is a caller's: versions here do well when they are proven, and badly afterwards."""
+CALLERS_ROW = (5.15, 3.5, 1.4, 0.2)
+"""What `load.Load` sends, finer than the golden rows are: versions here do well when they are proven, and badly as soon
+as this row is in a batch, whatever else is."""
 
 
 class Misbehaving:
@@ -30,7 +31,7 @@ class Misbehaving:
         answers = self._model.predict(rows)
         if self._how == "wrong-answers":
             return [tuple(reversed(chances)) for chances in answers]
-        if len(rows) < GOLDEN_SET:
+        if CALLERS_ROW in map(tuple, rows):
             if self._how == "failing":
                 raise ArithmeticError("this version fails")
             if self._how == "slow":
