@@ -28,6 +28,7 @@ format: .venv/dev.stamp ## Format the code and mend what ruff can
 
 # python -m pytest, not pytest: it puts the root on the path, as a user's shell does (tests/unit/test_layout.py).
 test: .venv/dev.stamp ## Run every test; ARGS="-k readyz" narrows it
+	@requirements/programs.sh
 	.venv/bin/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 bench: .venv/dev.stamp ## Measure it side by side with the article's service
