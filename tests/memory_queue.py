@@ -32,8 +32,8 @@ class MemoryQueue:
     async def close(self) -> None:
         self.running = False
 
-    def pick(self) -> Target:
-        return self.target
+    def pick(self, model: str = "") -> Target:
+        return self.observe().route(model or self.target.model).pick(0)
 
     async def submit(self, payload: Payload, target: Target) -> str:
         assert target == self.target
@@ -64,7 +64,7 @@ class MemoryQueue:
     def observe(self) -> Observation:
         reading = QueueReading(waiting=len(self.submitted), outcomes={"done": 3})
         return Observation(
-            route=Route.only(self.target),
+            routes={self.target.model: Route.only(self.target)},
             redis_up=True,
             queues={self.target: reading},
             cards=self.cards,

@@ -101,6 +101,7 @@ class Queues:
         """Write which versions take new jobs; the API looks once a second."""
         pipeline = self._client.pipeline(transaction=True)
         pipeline.sadd(self._routed, spec.name)
+        pipeline.sadd("iris:models", spec.name)
         pipeline.set(f"iris:route:{spec.name}", route_text(weights))
         for version in weights:  # what takes jobs again passes none on
             pipeline.delete(f"iris:redirect:{queue_name(spec.name, version)}")
@@ -113,6 +114,7 @@ class Queues:
         pipeline = self._client.pipeline(transaction=True)
         pipeline.delete(f"iris:route:{model}")
         pipeline.srem(self._routed, model)
+        pipeline.srem("iris:models", model)
         for queue in own:
             pipeline.delete(f"iris:redirect:{queue}", f"iris:rejected:{queue}")
         await self._ask(pipeline.execute())

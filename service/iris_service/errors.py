@@ -70,6 +70,12 @@ class JobNotFound(IrisError):
     code = "NOT_FOUND"
 
 
+class UnknownModel(IrisError):
+    """No such model, or none of its versions that takes jobs has this name: ask which there are."""
+
+    code = "UNKNOWN_MODEL"
+
+
 class TryLater(IrisError):
     """Nothing is wrong with the request: repeat it after `retry_after_seconds`."""
 

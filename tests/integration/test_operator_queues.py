@@ -262,6 +262,7 @@ def test_models_that_went_unseen_are_forgotten_and_others_kept(ask: Any, valkey:
         await queues.forget_all_but({"iris2"})
         assert sorted(valkey.keys("iris:route:*")) == [b"iris:route:iris2"]
         assert sorted(valkey.keys("iris:redirect:*")) == [b"iris:redirect:iris2@1"]
+        assert valkey.smembers(keys.MODELS) == {b"iris2"}
         assert valkey.zcard(PENDING) == 2, "recovery answers what waits"
 
     ask(story)

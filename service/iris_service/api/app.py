@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from iris_service.api.cards import Cards
+from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.probes import Probes
 from iris_service.api.problems import HANDLERS
@@ -32,6 +33,7 @@ def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMe
     `app.state.waiting` lets the server end waiting requests when it stops.
     """
     waiting = Waiting()
+    intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -43,8 +45,8 @@ def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMe
 
     app = Starlette(
         routes=[
-            *Predictions(queue, cards, settings.api, metrics, waiting).routes,
-            *Probes(queue, cards, metrics).routes,
+            *Predictions(intake, cards, settings.api).routes,
+            *Probes(queue, cards, metrics, settings.model.name).routes,
         ],
         middleware=[Middleware(RequestContext, metrics=metrics)],
         exception_handlers=HANDLERS,

@@ -21,10 +21,11 @@ from iris_service.telemetry import ApiMetrics
 class Probes:
     """Health, readiness and metrics of this process."""
 
-    def __init__(self, queue: JobQueue, cards: Cards, metrics: ApiMetrics) -> None:
+    def __init__(self, queue: JobQueue, cards: Cards, metrics: ApiMetrics, model: str) -> None:
         self._queue = queue
         self._cards = cards
         self._metrics = metrics
+        self._model = model
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
@@ -34,8 +35,11 @@ class Probes:
         return json_response({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """Ready: Redis answers, and every version that takes new jobs is known."""
-        targets = self._queue.observe().route.targets
+        """Ready: Redis answers, and every version of the default model that takes new jobs is known.
+
+        Another model that is not ready says so itself; it does not take this one down.
+        """
+        targets = self._queue.observe().route(self._model).targets
         troubles = {target: self._cards.trouble(target) for target in targets}
         reasons = [f"model: {trouble}" for trouble in troubles.values() if trouble]
         try:
@@ -59,8 +63,9 @@ def show(metrics: ApiMetrics, seen: Observation) -> None:
     metrics.waiters.set(seen.waiters)
     for gauge in (metrics.waiting, metrics.running, metrics.outcomes, metrics.share):
         gauge.clear()
-    for target, share in seen.route.shares:
-        metrics.share.labels(*target).set(share)
+    for route in seen.routes.values():
+        for target, share in route.shares:
+            metrics.share.labels(*target).set(share)
     for target, reading in seen.queues.items():
         metrics.waiting.labels(*target).set(reading.waiting)
         metrics.running.labels(*target).set(reading.running)

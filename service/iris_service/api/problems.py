@@ -15,6 +15,7 @@ from iris_service.api.answers import json_response
 STATUSES: Mapping[type[errors.IrisError], int] = {
     errors.MalformedBody: 400,
     errors.JobNotFound: 404,
+    errors.UnknownModel: 404,
     errors.BodyTooLarge: 413,
     errors.TooManyRows: 413,
     errors.QueryTooLong: 414,

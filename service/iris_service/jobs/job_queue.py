@@ -34,13 +34,14 @@ _log = structlog.get_logger(__name__)
 
 
 class JobQueue:
-    """Jobs of one model, as the API process sees them. Call `start` in the event loop, `close` at the end.
+    """Jobs of all models, as the API process sees them. Call `start` in the event loop, `close` at the end.
 
-    `default` takes the jobs while no operator has written a route.
+    `default` takes the jobs of its model while no operator has written a route for it.
     """
 
     def __init__(self, redis: RedisSettings, jobs: JobSettings, default: Target) -> None:
         self._jobs = jobs
+        self._default = default
         self._client = connect_async(redis)
         self._enqueue = self._client.register_script(scripts.source("enqueue"))
         self._submissions: dict[Target, Coalescer[tuple[str, bytes], int]] = {}
@@ -57,9 +58,13 @@ class JobQueue:
         await self._answers.close()
         await self._client.aclose()
 
-    def pick(self) -> Target:
-        """Return the version that takes the next job, drawn by the shares of the route."""
-        return self._watch.seen.route.pick(random.random())  # noqa: S311  a share, not a secret
+    def pick(self, model: str = "") -> Target:
+        """Return the version that takes the next job of a model (the default one's if none is named).
+
+        It is drawn by the shares of the model's route; raises `UnknownModel`.
+        """
+        route = self._watch.seen.route(model or self._default.model)
+        return route.pick(random.random())  # noqa: S311  a share, not a secret
 
     async def submit(self, payload: Payload, target: Target | None = None) -> str:
         """Commit a job, for the version that `pick` returns if none is given; from here on it will have an answer.

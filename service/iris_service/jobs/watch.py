@@ -1,10 +1,10 @@
-"""Watches what every request must know without asking: the route, how full the queues are, whether Redis is there."""
+"""Watches what every request must know without asking: the routes, how full the queues are, whether Redis is there."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +12,16 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
+from iris_service.errors import UnknownModel
 from iris_service.jobs.client import stop_if_cancelled
-from iris_service.jobs.keys import CARD_PREFIX, OUTCOMES, ROUTE_PREFIX, Target, queue_keys
+from iris_service.jobs.keys import CARD_PREFIX, MODELS, OUTCOMES, ROUTE_PREFIX, Target, queue_keys
 from iris_service.jobs.pressure import QueueReading, smoothed_rate
 from iris_service.jobs.route import Route
 
 LOOK_SECONDS = 1.0
 """Pause between two looks: how late a new route is followed at the most."""
+MOST_MODELS = 500
+"""Models one API follows; the first of them by name if there are more."""
 
 _log = structlog.get_logger(__name__)
 
@@ -27,29 +30,42 @@ _log = structlog.get_logger(__name__)
 class Observation:
     """What was seen at the last look, about a second ago at the most."""
 
-    route: Route
+    routes: Mapping[str, Route]
+    """By model; never without the default one."""
     redis_up: bool = False
     memory_ratio: float = 0.0
     """Used share of Redis' maxmemory; 0 when it has none."""
     queues: Mapping[Target, QueueReading] = field(default_factory=dict)
     cards: Mapping[Target, bytes] = field(default_factory=dict)
-    """The cards that workers have published for the versions of the route."""
+    """The cards that workers have published for the versions of the routes."""
     waiters: int = 0
     """Requests of this process that wait for an answer."""
+
+    def route(self, model: str) -> Route:
+        """Return the route of a model; raises `UnknownModel`."""
+        route = self.routes.get(model)
+        if route is None:
+            raise UnknownModel("there is no such model")
+        return route
 
     def queue(self, target: Target) -> QueueReading:
         return self.queues.get(target) or QueueReading()
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Every version of every model that takes new jobs."""
+        return tuple(target for route in self.routes.values() for target in route.targets)
+
 
 class Watch:
-    """Looks once a second, for as long as it runs. Without a route of the operator's, all jobs go to `default`."""
+    """Looks once a second, for as long as it runs. `default` takes the jobs of its model until that has a route."""
 
     def __init__(self, client: redis.asyncio.Redis, default: Target) -> None:
         self._client = client
         self._default = default
         self._task: asyncio.Task[None] | None = None
         self._looked_at = time.monotonic()
-        self.seen = Observation(Route.only(default))
+        self.seen = Observation({default.model: Route.only(default)})
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -73,34 +89,51 @@ class Watch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> Observation:
-        found: Any = await self._client.get(ROUTE_PREFIX + self._default.model)
-        route = self._route(found)
+        seen = Observation(await self._routes(), redis_up=True)
+        known = {target: card for target, card in self.seen.cards.items() if target in seen.targets}
+        unknown = [target for target in seen.targets if target not in known]
         pipeline: Any = self._client.pipeline(transaction=False)
-        for target in route.targets:
+        for target in seen.targets:
             keys = queue_keys(target.queue)
             pipeline.llen(keys.waiting)
             pipeline.zcard(keys.running)
             pipeline.hgetall(keys.counts)
-        pipeline.mget([CARD_PREFIX + target.queue for target in route.targets])
+        for target in unknown:  # a card of 12 KB never changes
+            pipeline.get(CARD_PREFIX + target.queue)
         pipeline.info("memory")
-        *queues, cards, memory = await pipeline.execute()
+        *found, memory = await pipeline.execute()
+        cards = zip(unknown, found[3 * len(seen.targets) :], strict=True)
         limit = memory.get("maxmemory", 0)
-        return Observation(
-            route=route,
-            redis_up=True,
+        return replace(
+            seen,
             memory_ratio=memory["used_memory"] / limit if limit else 0.0,
-            queues={target: _reading(*queues[at * 3 : at * 3 + 3]) for at, target in enumerate(route.targets)},
-            cards={target: card for target, card in zip(route.targets, cards, strict=True) if card},
+            queues={target: _reading(*found[at * 3 : at * 3 + 3]) for at, target in enumerate(seen.targets)},
+            cards=known | {target: card for target, card in cards if card},
         )
 
-    def _route(self, data: bytes | None) -> Route:
-        if data is None:
-            return Route.only(self._default)
+    async def _routes(self) -> dict[str, Route]:
+        members: Any = await self._client.smembers(MODELS)
+        models = _models(members, self._default.model)
+        found: Any = await self._client.mget([ROUTE_PREFIX + model for model in models])
+        routes = {model: self._route(model, data) for model, data in zip(models, found, strict=True)}
+        return {model: route for model, route in routes.items() if route is not None}
+
+    def _route(self, model: str, data: bytes | None) -> Route | None:
+        """Return what the operator wrote, or wrote before if that cannot be followed; None: there is no such model."""
         try:
-            return Route.from_json(data, self._default.model)
+            if data is not None:
+                return Route.from_json(data, model)
         except ValueError as exc:
-            _log.error("route ignored: it cannot be followed", reason=str(exc)[:200])
-            return self.seen.route
+            _log.error("route ignored: it cannot be followed", model=model, reason=str(exc)[:200])
+            if (before := self.seen.routes.get(model)) is not None:
+                return before
+        return Route.only(self._default) if model == self._default.model else None
+
+
+def _models(members: Iterable[bytes], default: str) -> list[str]:
+    """Return the names to look at, the default first: it stays when there are too many."""
+    others = sorted({name.decode(errors="replace") for name in members} - {default})
+    return [default, *others][:MOST_MODELS]
 
 
 def _reading(waiting: int, running: int, counts: Mapping[bytes, bytes]) -> QueueReading:
