@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from iris_service.api.cards import Cards
+from iris_service.api.description import Descriptions
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.probes import Probes
@@ -47,6 +48,7 @@ def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMe
         routes=[
             *Predictions(intake, cards, settings.api).routes,
             *Probes(queue, cards, metrics, settings.model.name).routes,
+            *Descriptions(queue, cards, settings.model.name).routes,
         ],
         middleware=[Middleware(RequestContext, metrics=metrics)],
         exception_handlers=HANDLERS,

@@ -17,8 +17,8 @@ from structlog.contextvars import bind_contextvars
 from iris_service.api.problems import fault
 from iris_service.telemetry import ApiMetrics
 
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by machines: their log lines are for DEBUG."""
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/iris/api/v1.0/model"})
+"""Asked every few seconds by machines and open pages: their log lines are for DEBUG."""
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -91,4 +91,4 @@ def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 def _ignore_trailing_slashes(scope: Scope) -> None:
     if scope["path"][-1:] == "/":
-        scope["path"] = scope["path"].rstrip("/") or "/"
+        scope["path"] = scope["path"].rstrip("/") or scope["path"]
