@@ -174,3 +174,17 @@ def test_head_asks_but_never_submits(client: TestClient, queue: MemoryQueue) -> 
 def test_options_lists_the_methods(client: TestClient, path: str, allow: str) -> None:
     answer = client.options(path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allow, b"")
+
+
+def test_a_result_names_its_version_and_times_in_a_header(client: TestClient, queue: MemoryQueue) -> None:
+    answer = client.get(f"{RESULT}/{submitted(client, queue, answered(SETOSA))}")
+    assert answer.headers["server-timing"] == 'queued;dur=2000.000, task;dur=3000.000;desc="iris 1"'
+
+
+@pytest.mark.parametrize("version", ['1"', "1\r\nSet-Cookie: a=b", "é", "1 2", ""])
+def test_who_can_write_redis_cannot_write_headers(client: TestClient, queue: MemoryQueue, version: str) -> None:
+    forged = Answered("iris", version, "sha256:0", 1.0, 2.0, 3.0, (SETOSA,))
+    answer = client.get(f"{RESULT}/{submitted(client, queue, forged)}")
+    assert (answer.status_code, answer.json()) == (200, {"result": SETOSA_TEXT})
+    assert answer.headers["server-timing"] == "queued;dur=2000.000, task;dur=3000.000"
+    assert "set-cookie" not in answer.headers

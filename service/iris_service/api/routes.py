@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import NOT_READY, READY, json_response, result_body
+from iris_service.api.answers import NOT_READY, READY, json_response, result_body, server_timing
 from iris_service.api.cards import Cards
 from iris_service.api.inputs import flower_from_query, flowers_from_json, read_body, wait_from_query
 from iris_service.api.intake import Intake
@@ -69,7 +69,7 @@ class Predictions:
             return _failure(request, envelope)
         width = len(envelope.rows[0]) if envelope.rows else 0
         classes = self._cards.classes(Target(envelope.model, envelope.version), width)
-        return json_response(result_body(envelope, classes))
+        return json_response(result_body(envelope, classes), headers={"Server-Timing": server_timing(envelope)})
 
     async def _fetch(self, request: Request) -> Envelope | None:
         limits = self._limits
