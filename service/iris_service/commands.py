@@ -32,6 +32,7 @@ def _say_ready(ready: Ready) -> None:
     queue = f"rq info --url '{ready.redis_url}'"
     lines = [
         f"iris is ready: {ready.model} version {ready.version}, {workers}. Ctrl-C stops everything.",
+        f"  page    {ready.api_url}/",
         f"  api     {ready.api_url}",
         f"  queue   {queue}",
         *([f"  data    {ready.data}"] if ready.data else []),

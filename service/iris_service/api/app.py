@@ -14,6 +14,7 @@ from iris_service.api.cards import Cards
 from iris_service.api.description import Descriptions
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
+from iris_service.api.playground import Playground
 from iris_service.api.probes import Probes
 from iris_service.api.problems import HANDLERS
 from iris_service.api.routes import Predictions
@@ -49,6 +50,7 @@ def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMe
             *Predictions(intake, cards, settings.api).routes,
             *Probes(queue, cards, metrics, settings.model.name).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
+            *Playground().routes,
         ],
         middleware=[Middleware(RequestContext, metrics=metrics)],
         exception_handlers=HANDLERS,
