@@ -7,7 +7,7 @@ SECONDS ?= 60
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run check format test bench chaos images kube-tools lock clean
+.PHONY: help run check format test bench chaos screenshot images kube-tools lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: .venv/dev.stamp ## Measure it side by side with the article's service
 
 chaos: .venv/dev.stamp ## Kill, freeze and cut off its parts for SECONDS (60) and count what was lost
 	.venv/bin/python tests/faults/chaos.py --seconds $(SECONDS) $(ARGS)
+
+screenshot: .venv/dev.stamp ## Take the README's picture of the page anew
+	.venv/bin/python tests/browser/screenshot.py
 
 images: ## Build the images iris-api, iris-worker and iris-operator, tagged TAG (dev)
 	@.ci/images
