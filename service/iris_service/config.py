@@ -98,6 +98,19 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True)
+class DriftSettings:
+    """How a worker compares what it is asked with the training data: what it has answered lately, bounded twice."""
+
+    window_rows: int = 100_000
+    """IRIS_DRIFT_WINDOW_ROWS: no more rows than these are compared."""
+    window_seconds: float = 3600.0
+    """IRIS_DRIFT_WINDOW_SECONDS: and none that is older."""
+    minimum_rows: int = 500
+    """IRIS_DRIFT_MIN_ROWS: with fewer there is no figure: of 200, chance alone takes one window in 56 past 0.1.
+    At most half of IRIS_DRIFT_WINDOW_ROWS, or figures would come and go with each step of the window."""
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """One JSON line per outcome, or coloured lines on a terminal."""
 
@@ -116,6 +129,7 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     @classmethod
@@ -161,12 +175,20 @@ class Settings:
                 metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),
                 metrics_port=reader.optional_port("IRIS_METRICS_PORT"),
             ),
+            drift=DriftSettings(
+                window_rows=reader.whole("IRIS_DRIFT_WINDOW_ROWS", DriftSettings.window_rows, 1000, 10_000_000),
+                window_seconds=reader.number("IRIS_DRIFT_WINDOW_SECONDS", DriftSettings.window_seconds, 60, 2_592_000),
+                minimum_rows=reader.whole("IRIS_DRIFT_MIN_ROWS", DriftSettings.minimum_rows, 100, 500_000),
+            ),
             log=LogSettings(
                 level=reader.choice("IRIS_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
                 format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
             ),
         )
         reader.refuse_unknown()
+        if settings.drift.minimum_rows > settings.drift.window_rows / 2:
+            name = "IRIS_DRIFT_MIN_ROWS"
+            raise SettingsError(f"{name} must be at most half of IRIS_DRIFT_WINDOW_ROWS", field=name)
         return settings
 
 

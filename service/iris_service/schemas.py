@@ -118,6 +118,10 @@ def _short_reason(exc: Exception) -> str:
     return str(exc)[:120]
 
 
+GOLDEN_SET = "golden set"
+"""Request id of the jobs by which the operator proves a version; with a space, which no caller's `X-Request-Id` has."""
+
+
 class Payload(msgspec.Struct, frozen=True):
     """What a job carries to the worker. `many` says how the caller sent it and so how the answer is shaped."""
 

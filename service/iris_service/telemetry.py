@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from iris_service.config import LogSettings
 
@@ -231,3 +234,49 @@ class WorkerMetrics:
 
     def failed(self, code: str) -> None:
         self._failed.labels(**self._labels, code=code).inc()
+
+    def show_drift(self, read: Callable[[], DriftFigures]) -> None:
+        """Export what `read` returns at each scrape; it is called from the thread that answers them."""
+        self.registry.register(_DriftCollector(self._labels, read))
+
+
+@dataclass(frozen=True)
+class DriftFigures:
+    """How far a worker's window is from the training data; names are those of the card."""
+
+    rows: int
+    training_shares: Mapping[str, float]
+    """By class; so are the answers' shares."""
+    feature_psi: Mapping[str, float] = field(default_factory=dict)
+    """Population stability index by feature; empty, as all below, when there are too few rows."""
+    answer_psi: float | None = None
+    answer_shares: Mapping[str, float] = field(default_factory=dict)
+
+
+class _DriftCollector(Collector):
+    """Too few rows give no series at all: NaN would spoil every average over workers."""
+
+    def __init__(self, labels: Mapping[str, str], read: Callable[[], DriftFigures]) -> None:
+        self._names = tuple(labels)
+        self._values = tuple(labels.values())
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        seen = self._read()
+        yield self._one("rows", "Answered rows that are compared with the training data.", seen.rows)
+        yield self._each("feature_psi", "Population stability index of what is asked.", "feature", seen.feature_psi)
+        yield self._one("answer_psi", "Population stability index of the classes answered.", seen.answer_psi)
+        yield self._each("answer_share", "Share of the rows answered with a class.", "class", seen.answer_shares)
+        yield self._each("training_share", "Share of a class in the training data.", "class", seen.training_shares)
+
+    def _one(self, name: str, text: str, value: float | None) -> GaugeMetricFamily:
+        gauge = GaugeMetricFamily(f"iris_drift_{name}", text, labels=self._names)
+        if value is not None:
+            gauge.add_metric(self._values, value)
+        return gauge
+
+    def _each(self, name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+        gauge = GaugeMetricFamily(f"iris_drift_{name}", text, labels=(*self._names, label))
+        for key, value in values.items():
+            gauge.add_metric((*self._values, key), value)
+        return gauge

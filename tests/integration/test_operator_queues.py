@@ -23,7 +23,7 @@ from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import PENDING, Target, job_key, queue_keys, result_key
 from iris_service.jobs.route import Route
 from iris_service.jobs.worker import IrisWorker
-from iris_service.schemas import Answered, Payload, envelope_from_json
+from iris_service.schemas import GOLDEN_SET, Answered, Payload, envelope_from_json
 from operator_rig import ROW, VersionModel, golden_card, started_worker, work_off
 from servers import Valkey
 
@@ -193,6 +193,7 @@ def test_a_golden_job_is_the_job_the_api_would_have_made(ask: Any, valkey: redis
         task, instance, (sent,), named = json.loads(ours.pop(b"data"))
         task_, instance_, (asked,), named_ = json.loads(theirs.pop(b"data"))
         assert (task, instance, named, set(sent)) == (task_, instance_, named_, set(asked))
+        assert sent["request_id"] == GOLDEN_SET, "workers would take it for what callers ask"
         # nobody watches when it was made; how often it is tried and how long it may run is its own affair
         free = {b"created_at", b"enqueued_at", b"retries_left", b"timeout", b"failure_ttl"}
         assert {name: value for name, value in ours.items() if name not in free} == {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iris_service import config
-from iris_service.config import Settings, without_password
+from iris_service.config import DriftSettings, Settings, without_password
 from iris_service.errors import SettingsError
 
 
@@ -29,6 +29,12 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_BATCH_SIZE", "2049"),
         ("IRIS_MEMORY_LIMIT_RATIO", "nan"),
         ("IRIS_LOG_LEVEL", "LOUD"),
+        ("IRIS_DRIFT_WINDOW_ROWS", "999"),
+        ("IRIS_DRIFT_WINDOW_ROWS", "10000001"),
+        ("IRIS_DRIFT_WINDOW_SECONDS", "59.9"),
+        ("IRIS_DRIFT_WINDOW_SECONDS", "2592001"),
+        ("IRIS_DRIFT_MIN_ROWS", "99"),
+        ("IRIS_DRIFT_MIN_ROWS", "50001"),
         ("IRIS_MAX_ROWZ", "5"),
     ],
 )
@@ -37,6 +43,17 @@ def test_a_bad_setting_is_refused_by_name(name: str, value: str) -> None:
         Settings.from_env({name: value})
     assert refusal.value.field == name
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("rows", "minimum"), [(1000, 100), (1000, 500), (1_000_000, 500_000), (10_000_000, 500_000)])
+def test_the_drift_window_and_its_minimum_are_accepted_at_their_bounds(rows: int, minimum: int) -> None:
+    env = {"IRIS_DRIFT_WINDOW_ROWS": str(rows), "IRIS_DRIFT_MIN_ROWS": str(minimum)}
+    assert Settings.from_env(env).drift == DriftSettings(window_rows=rows, minimum_rows=minimum)
+
+
+def test_a_minimum_of_more_than_half_the_drift_window_is_refused() -> None:
+    with pytest.raises(SettingsError, match="IRIS_DRIFT_MIN_ROWS must be at most half"):
+        Settings.from_env({"IRIS_DRIFT_WINDOW_ROWS": "1000", "IRIS_DRIFT_MIN_ROWS": "501"})
 
 
 @pytest.mark.parametrize(("value", "read"), [("1", 1), ("2048", 2048)])

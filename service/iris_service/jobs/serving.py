@@ -17,11 +17,14 @@ from iris_service.jobs.client import connect
 from iris_service.jobs.keys import REJECTED_PREFIX, Target
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.jobs.worker import IrisWorker
-from iris_service.schemas import Answered, Envelope
+from iris_service.schemas import GOLDEN_SET, Answered, Envelope, Row
 from iris_service.telemetry import WorkerMetrics, lines_together
 
 REJECTION_SECONDS = 3600
 """How long a refusal is remembered for the operator; a worker that is started again refuses again."""
+
+Observe = Callable[[Sequence[Row], Sequence[tuple[float, ...]]], None]
+"""Gets rows, at least one, and the answer to each."""
 
 _log = structlog.get_logger(__name__)
 
@@ -32,11 +35,13 @@ def run_worker(
     metrics: WorkerMetrics,
     on_progress: Callable[[], None] = lambda: None,
     card: bytes = b"",
+    observe: Observe = lambda _rows, _answers: None,
 ) -> int:
     """Answer the jobs of `model`'s queue until SIGTERM or SIGINT; returns the exit code, 0 after a clean stop.
 
     `on_progress` is called at least every two seconds while the loop lives, but not during a prediction. `card` is
-    published for API processes that have no copy of the version.
+    published for API processes that have no copy of the version. `observe` gets what callers asked and were answered,
+    batch by batch, once the answers are safe in Redis.
     """
     early_signals = _note_signals()
     client = connect(settings.redis)
@@ -45,7 +50,7 @@ def run_worker(
     worker = IrisWorker(
         client, model, settings.jobs, settings.worker.batch_size, frozenset(settings.worker.extra_tasks)
     )
-    worker.on_outcomes = _Reporter(metrics)
+    worker.on_outcomes = _Reporter(metrics, observe)
     worker.on_progress = on_progress
     worker.early_signals = early_signals
     worker.card = card
@@ -93,8 +98,9 @@ def _wait_for(client: Redis, stopping: Sequence[int]) -> bool:
 class _Reporter:
     """Counts and logs outcomes, after they are safe in Redis."""
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    def __init__(self, metrics: WorkerMetrics, observe: Observe = lambda _rows, _answers: None) -> None:
         self._metrics = metrics
+        self._observe = observe
 
     def __call__(self, outcomes: list[Outcome], refused: set[str]) -> None:
         self._metrics.batch_jobs.observe(len(outcomes))
@@ -103,6 +109,9 @@ class _Reporter:
                 is_refused = outcome.claim.job_id in refused
                 self._count(outcome.envelope, is_refused)
                 self._log(outcome, is_refused)
+        rows, answers = _asked_and_answered(outcomes, refused)
+        if rows:
+            self._observe(rows, answers)
 
     def _count(self, envelope: Envelope, refused: bool) -> None:
         metrics = self._metrics
@@ -129,3 +138,17 @@ class _Reporter:
             _log.info("job answered", seconds=round(envelope.queued_seconds + envelope.task_seconds, 6), **fields)
         else:
             _log.warning("job failed", code=envelope.code, reason=envelope.error, **fields)
+
+
+def _asked_and_answered(outcomes: Sequence[Outcome], refused: set[str]) -> tuple[list[Row], list[tuple[float, ...]]]:
+    """Return the rows of callers and their answers: not the golden set, and not what another worker answered first."""
+    rows: list[Row] = []
+    answers: list[tuple[float, ...]] = []
+    for outcome in outcomes:
+        envelope, payload = outcome.envelope, outcome.payload
+        if payload is None or payload.request_id == GOLDEN_SET or outcome.claim.job_id in refused:
+            continue
+        if isinstance(envelope, Answered):
+            rows += payload.rows
+            answers += envelope.rows
+    return rows, answers

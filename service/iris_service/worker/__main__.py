@@ -36,6 +36,7 @@ def serve(settings: Settings) -> int:
     # imported here: they take most of a second, and a wrong setting should be said before that
     from iris_service.jobs.serving import report_rejection, run_worker
     from iris_service.model.card import card_to_json
+    from iris_service.model.drift import Drift
     from iris_service.model.runtime import load_model
 
     configure_logging(settings.log, "worker")
@@ -49,10 +50,12 @@ def serve(settings: Settings) -> int:
     seconds = round(time.monotonic() - started_at, 3)
     _log.info("model ready", model=model.name, version=model.version, digest=model.digest, seconds=seconds)
     metrics = WorkerMetrics(CollectorRegistry(), model=model.name, version=model.version, digest=model.digest)
+    drift = Drift(model.card, settings.drift)
+    metrics.show_drift(drift.figures)
     progress = Progress(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS, time.monotonic)
     if settings.worker.metrics_port is not None:
         _serve_metrics(settings, metrics, progress)
-    return run_worker(settings, model, metrics, progress.made, card_to_json(model.card))
+    return run_worker(settings, model, metrics, progress.made, card_to_json(model.card), drift.observe)
 
 
 class Progress:
