@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from iris_operator.errors import InvalidSpec
 from iris_operator.manifests import Pods
 
+_PASSED_ON = ("IRIS_DRIFT_", "OTEL_")
+_HELD_BACK = "_HEADERS"
+"""OTEL_EXPORTER_OTLP_HEADERS and its like hold credentials, and a Deployment shows what it holds."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -20,7 +24,8 @@ class Settings:
     """IRIS_REDIS_URL."""
     pods: Pods = field(default_factory=lambda: Pods(image="iris-worker:dev", redis_secret="iris-redis"))  # noqa: S106
     """IRIS_WORKER_IMAGE, IRIS_REDIS_SECRET, IRIS_WORKER_SERVICE_ACCOUNT, IRIS_WORKER_PRIORITY_CLASS, IRIS_MODELS_CLAIM,
-    IRIS_IMAGE_PULL_SECRETS (comma separated), IRIS_IMAGE_PULL_POLICY."""
+    IRIS_IMAGE_PULL_SECRETS (comma separated), IRIS_IMAGE_PULL_POLICY; and IRIS_DRIFT_* and OTEL_* as they are, without
+    OTEL_*_HEADERS."""
     health_port: int = 8080
     """IRIS_HEALTH_PORT: /healthz."""
     metrics_port: int = 9000
@@ -59,6 +64,11 @@ class Settings:
                 models_claim=text("IRIS_MODELS_CLAIM", ""),
                 image_pull_secrets=tuple(name for name in text("IRIS_IMAGE_PULL_SECRETS", "").split(",") if name),
                 pull_policy=text("IRIS_IMAGE_PULL_POLICY", pods.pull_policy),
+                passed_on=tuple(
+                    (name, value)
+                    for name, value in sorted(values.items())
+                    if name.startswith(_PASSED_ON) and not name.endswith(_HELD_BACK)
+                ),
             ),
             health_port=int(number("IRIS_HEALTH_PORT", cls.health_port, 0, 65_535)),
             metrics_port=int(number("IRIS_METRICS_PORT", cls.metrics_port, 0, 65_535)),

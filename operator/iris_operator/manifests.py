@@ -37,6 +37,8 @@ class Pods:
     """PersistentVolumeClaim with a model repository; empty: the one in the image."""
     image_pull_secrets: tuple[str, ...] = ()
     pull_policy: str = "IfNotPresent"
+    passed_on: tuple[tuple[str, str], ...] = ()
+    """Variables that the operator was given for its workers, by name."""
 
 
 def queue_name(model: str, version: str) -> str:
@@ -169,6 +171,7 @@ def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list
         "IRIS_BATCH_SIZE": str(spec.worker.batch_size),
         "IRIS_METRICS_HOST": "0.0.0.0",  # noqa: S104  scraped from outside the pod
         "IRIS_METRICS_PORT": str(METRICS_PORT),
+        **dict(pods.passed_on),
     }
     secret = {"secretKeyRef": {"name": pods.redis_secret, "key": "worker-url"}}
     return [

@@ -29,6 +29,17 @@ def test_every_variable_is_read() -> None:
     assert Settings.from_env(env) == Settings("flowers", "redis://r:1/0", pods, 1, 2, "DEBUG", 0.5)
 
 
+def test_what_is_meant_for_workers_is_passed_on_but_for_credentials() -> None:
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hidden",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "api-key=hidden", "IRIS_DRIFT_MIN_ROWS": "200", "IRIS_LOG_LEVEL": "INFO",
+    }  # fmt: skip
+    assert Settings.from_env(env).pods.passed_on == (
+        ("IRIS_DRIFT_MIN_ROWS", "200"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("IRIS_HEALTH_PORT", "no"), ("IRIS_METRICS_PORT", "70000"), ("IRIS_TICK_SECONDS", "0")]
 )

@@ -65,6 +65,13 @@ def test_a_worker_takes_its_environment_as_it_is_given() -> None:
     assert settings.worker.metrics_port == container(rendered())["ports"][0]["containerPort"] == METRICS_PORT
 
 
+def test_a_worker_compares_and_traces_as_the_operator_was_told() -> None:
+    pods = replace(PODS, passed_on=(("IRIS_DRIFT_MIN_ROWS", "200"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318")))
+    env = {item["name"]: item.get("value", "redis://r") for item in container(rendered(pods=pods))["env"]}
+    settings = Settings.from_env(env)
+    assert (settings.drift.minimum_rows, settings.tracing.endpoint) == (200, "http://c:4318")
+
+
 def test_the_deployment_belongs_to_its_model_and_selects_only_its_own_pods() -> None:
     manifest = rendered()
     (owner,) = manifest["metadata"]["ownerReferences"]
