@@ -111,6 +111,17 @@ class DriftSettings:
 
 
 @dataclass(frozen=True)
+class TracingSettings:
+    """Whether spans leave this process. Everything else about them is in OpenTelemetry's own variables."""
+
+    endpoint: str = ""
+    """OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, else OTEL_EXPORTER_OTLP_ENDPOINT; empty too where OTEL_SDK_DISABLED is true
+    or OTEL_TRACES_EXPORTER names other exporters than otlp."""
+    protocol: str = "http/protobuf"
+    """OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, else OTEL_EXPORTER_OTLP_PROTOCOL."""
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """One JSON line per outcome, or coloured lines on a terminal."""
 
@@ -130,6 +141,7 @@ class Settings:
     api: ApiSettings = field(default_factory=ApiSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     @classmethod
@@ -180,6 +192,7 @@ class Settings:
                 window_seconds=reader.number("IRIS_DRIFT_WINDOW_SECONDS", DriftSettings.window_seconds, 60, 2_592_000),
                 minimum_rows=reader.whole("IRIS_DRIFT_MIN_ROWS", DriftSettings.minimum_rows, 100, 500_000),
             ),
+            tracing=reader.tracing(),
             log=LogSettings(
                 level=reader.choice("IRIS_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
                 format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
@@ -252,6 +265,19 @@ class _Reader:
             # the value may hold a password and is not repeated
             raise SettingsError(f"{name} must start with redis://, rediss:// or unix://", field=name)
         return url
+
+    def tracing(self) -> TracingSettings:
+        """Read what others define too, and refuse nothing: a cluster may set these for every pod."""
+
+        def of_traces(what: str) -> str:
+            return self.text(f"OTEL_EXPORTER_OTLP_TRACES_{what}", self.text(f"OTEL_EXPORTER_OTLP_{what}", ""))
+
+        disabled = self.text("OTEL_SDK_DISABLED", "").lower() == "true"
+        wanted = not disabled and "otlp" in self.text("OTEL_TRACES_EXPORTER", "otlp").split(",")
+        return TracingSettings(
+            endpoint=of_traces("ENDPOINT") if wanted else "",
+            protocol=of_traces("PROTOCOL") or TracingSettings.protocol,
+        )
 
     def refuse_unknown(self) -> None:
         for name in sorted(self.env):

@@ -122,7 +122,7 @@ GOLDEN_SET = "golden set"
 """Request id of the jobs by which the operator proves a version; with a space, which no caller's `X-Request-Id` has."""
 
 
-class Payload(msgspec.Struct, frozen=True):
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a job carries to the worker. `many` says how the caller sent it and so how the answer is shaped."""
 
     rows: tuple[Row, ...]
@@ -130,6 +130,9 @@ class Payload(msgspec.Struct, frozen=True):
     request_id: str
     accepted_at: float
     """Unix time in seconds, by the clock of the API process."""
+    traceparent: str = ""
+    """W3C Trace Context, and `tracestate` too; a waiting job without them is not a byte longer for it."""
+    tracestate: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True, tag="done", tag_field="state", omit_defaults=True):

@@ -27,7 +27,7 @@ import iris_service.jobs.worker as worker_module
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import QUEUES, TASK, Target, job_key, queue_keys, result_key
-from iris_service.jobs.serving import _Reporter
+from iris_service.jobs.reporting import Reporter
 from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.jobs.worker import IrisWorker
@@ -62,7 +62,7 @@ def worker(valkey: redis.Redis) -> Iterator[IrisWorker]:
     kept = [(signum, signal.getsignal(signum)) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     made = IrisWorker(valkey, StubModel(), JobSettings(), 256, frozenset({"time.sleep"}))
     made.watchdog = Watchdog(0, made.renew_leases, made.answer_hung)
-    made.on_outcomes = _Reporter(WorkerMetrics(CollectorRegistry(), model="stub", version="1", digest="d"))
+    made.on_outcomes = Reporter(WorkerMetrics(CollectorRegistry(), model="stub", version="1", digest="d"))
     yield made
     for signum, handler in kept:
         signal.signal(signum, handler)

@@ -43,10 +43,10 @@ def test_the_training_rows_themselves_have_an_index_of_zero() -> None:
     assert psi_of(IRIS, FLOWERS) == pytest.approx([0.0] * 4, abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_flowers_drawn_from_the_training_rows_look_like_them(seed: int) -> None:
-    assert max(psi_of(IRIS, sample(500, seed))) < 0.1
-    assert max(psi_of(IRIS, sample(10_000, seed))) < 0.01
+    assert max(psi_of(IRIS, sample(500, seed))) < 0.05
+    assert max(psi_of(IRIS, sample(5000, seed))) < 0.01
 
 
 @pytest.mark.parametrize("feature", range(4))

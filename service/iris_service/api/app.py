@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -24,17 +25,20 @@ from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.store import ModelRepository
 from iris_service.telemetry import ApiMetrics
+from iris_service.tracing.spans import NoSpans, Spans, open_spans
 
 _log = structlog.get_logger(__name__)
 
 
-def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMetrics) -> Starlette:
-    """Build the application around a queue it starts and closes.
+def create_app(
+    queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMetrics, spans: Spans | None = None
+) -> Starlette:
+    """Build the application around a queue it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
     `app.state.waiting` lets the server end waiting requests when it stops.
     """
-    waiting = Waiting()
+    waiting, spans = Waiting(), spans or NoSpans()
     intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
@@ -44,6 +48,7 @@ def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMe
             yield
         finally:
             await queue.close()
+            await asyncio.to_thread(spans.close)
 
     app = Starlette(
         routes=[
@@ -52,7 +57,7 @@ def create_app(queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMe
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,
         ],
-        middleware=[Middleware(RequestContext, metrics=metrics)],
+        middleware=[Middleware(RequestContext, metrics=metrics, spans=spans)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -70,4 +75,4 @@ def build(settings: Settings) -> Starlette:
     cards = Cards(queue, ModelRepository(settings.model.repository))
     if trouble := cards.trouble(target):
         _log.error("model not ready", model=target.model, version=target.version, reason=trouble)
-    return create_app(queue, cards, settings, ApiMetrics(registry))
+    return create_app(queue, cards, settings, ApiMetrics(registry), open_spans(settings.tracing, "api"))

@@ -50,8 +50,12 @@ class Intake:
 
     async def submit(self, request: Request, flowers: Flowers, target: Target) -> str:
         """Commit a job for `target` and return its id; raises `TryLater`."""
-        payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time())
-        job_id = await self._queue.submit(payload, target)
+        with request.scope["span"].sending(target.queue) as sending:
+            trace = sending.context
+            traced = (trace.parent, trace.state) if trace else ()
+            payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time(), *traced)
+            job_id = await self._queue.submit(payload, target)
+            sending.accepted(job_id)
         request.scope["log"].update(job_id=job_id, model=target.model, version=target.version)
         self._metrics.accepted.labels(*target).inc()
         return job_id

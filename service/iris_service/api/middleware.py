@@ -1,4 +1,4 @@
-"""What every request gets: an id, one log line, a place in the metrics, and an answer whatever happens.
+"""What every request gets: an id, one log line, a place in metrics and traces, and an answer whatever happens.
 
 Pure ASGI and outermost, on the path of every request: nothing here may cost more than a few microseconds.
 """
@@ -12,10 +12,12 @@ from time import perf_counter
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from iris_service.api.problems import fault
 from iris_service.telemetry import ApiMetrics
+from iris_service.tracing.context import trace_context_of_request
+from iris_service.tracing.spans import Passing, RequestSpan, Spans
 
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/iris/api/v1.0/model"})
 """Asked every few seconds by machines and open pages: their log lines are for DEBUG."""
@@ -27,11 +29,12 @@ _log = structlog.get_logger(__name__)
 
 
 class RequestContext:
-    """Wraps the whole application; puts `request_id` and `log` into the scope: whatever pages add to the log line."""
+    """Wraps the whole application; puts `request_id`, `span` and `log` into the scope: what pages add to the line."""
 
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics, spans: Spans) -> None:
         self._app = app
         self._metrics = metrics
+        self._spans = spans
         self._meters: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,8 +44,10 @@ class RequestContext:
         began = perf_counter()
         request_id = scope["request_id"] = _request_id(scope["headers"])
         scope["log"] = {}
-        bind_contextvars(request_id=request_id)
         _ignore_trailing_slashes(scope)
+        span = scope["span"] = self._span(scope)
+        clear_contextvars()  # a request that was pipelined behind another one begins in its context
+        bind_contextvars(request_id=request_id, **(span.context.log_fields if span.context else {}))
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -60,9 +65,16 @@ class RequestContext:
                 await fault(request_id)(scope, receive, send_with_id)
         self._record(scope, status, perf_counter() - began)
 
+    def _span(self, scope: Scope) -> RequestSpan:
+        caller = trace_context_of_request(scope["headers"])
+        if scope["path"] in QUIET_ROUTES:
+            return Passing(caller)
+        return self._spans.request(caller, _method(scope), scope["path"], scope["scheme"])
+
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        method = _method(scope)
         route = scope["route"].path if "route" in scope else "unmatched"
+        scope["span"].end(route if "route" in scope else "", status)
         meter = self._meters.get((method, route, status))
         if meter is None:
             meter = self._meters[method, route, status] = self._meter(method, route, status)
@@ -80,6 +92,10 @@ class RequestContext:
             observe(seconds)
 
         return meter
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "OTHER"
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -55,6 +55,9 @@ class Outcome:
     envelope: Envelope
     payload: Payload | None
     """None when the job could not be read."""
+    began_at: float = 0.0
+    ended_at: float = 0.0
+    """Unix seconds: of the call of the model that settled it."""
 
 
 _arguments = msgspec.json.Decoder(tuple[str, None, tuple[Payload], dict[str, None]])
@@ -71,7 +74,9 @@ def answer(
         try:
             readable.append((claim, _read(claim, predictor.signature)))
         except (InvalidInput, msgspec.DecodeError) as exc:
-            outcomes.append(Outcome(claim, _failed(predictor, claim, "BAD_INPUT", str(exc), now()), None))
+            outcomes.append(
+                Outcome(claim, _failed(predictor, claim, "BAD_INPUT", str(exc), now()), None, started_at, now())
+            )
     outcomes += _predict(predictor, readable, limit, started_at, now)
     return outcomes
 
@@ -100,7 +105,8 @@ def _predict(
             return [outcome for job in jobs for outcome in _predict(predictor, [job], limit, now(), now)]
         claim, payload = jobs[0]
         code: FailureCode = "TIMEOUT" if isinstance(exc, TookTooLong) else "PREDICTION_FAILED"
-        return [Outcome(claim, _failed(predictor, claim, code, _sentence(exc), now()), payload)]
+        failed = _failed(predictor, claim, code, _sentence(exc), now())
+        return [Outcome(claim, failed, payload, started_at, failed.finished_at)]
     finished_at = now()
     outcomes, at = [], 0
     for claim, payload in jobs:
@@ -117,7 +123,7 @@ def _predict(
             attempt=claim.attempt,
             many=payload.many,
         )
-        outcomes.append(Outcome(claim, envelope, payload))
+        outcomes.append(Outcome(claim, envelope, payload, started_at, finished_at))
     return outcomes
 
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from iris_service.config import Settings
 from iris_service.errors import ModelRejected, SettingsError
 from iris_service.telemetry import WorkerMetrics, configure_logging
+from iris_service.tracing.spans import open_spans
 
 STUCK_GRACE_SECONDS = 15.0
 """A worker is silent during a prediction, for which it has its job's time limit, and says something every 2 s else."""
@@ -55,7 +56,15 @@ def serve(settings: Settings) -> int:
     progress = Progress(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS, time.monotonic)
     if settings.worker.metrics_port is not None:
         _serve_metrics(settings, metrics, progress)
-    return run_worker(settings, model, metrics, progress.made, card_to_json(model.card), drift.observe)
+    return run_worker(
+        settings,
+        model,
+        metrics,
+        progress.made,
+        card_to_json(model.card),
+        drift.observe,
+        open_spans(settings.tracing, "worker"),
+    )
 
 
 class Progress:
