@@ -47,7 +47,7 @@ FROM runtime AS api
 LABEL org.opencontainers.image.title="iris-api" \
       org.opencontainers.image.description="The HTTP side of iris-serving: takes predictions, queues them as jobs, answers"
 COPY --from=api-packages /packages /usr/local
-RUN PYTHONDONTWRITEBYTECODE= python -c "import iris_service.cli, iris_service.api.__main__"
+RUN PYTHONDONTWRITEBYTECODE= python -c "import iris_service.cli, iris_service.api.__main__, iris_service.tracing.export"
 USER 10001:10001
 COPY --chmod=0555 models /app/models
 ENV IRIS_MODELS=/app/models IRIS_HOST=0.0.0.0
@@ -64,7 +64,7 @@ LABEL org.opencontainers.image.title="iris-worker" \
 COPY --from=worker-packages /packages /usr/local
 # Unless told before it is imported, ONNX Runtime keeps a device id and reports its use to its maker.
 ENV ORT_DISABLE_TELEMETRY=1
-RUN PYTHONDONTWRITEBYTECODE= python -c "import onnxruntime, iris_service.cli, iris_service.worker.__main__"
+RUN PYTHONDONTWRITEBYTECODE= python -c "import onnxruntime, iris_service.cli, iris_service.worker.__main__, iris_service.tracing.export"
 USER 10001:10001
 COPY --chmod=0555 models /app/models
 ENV IRIS_MODELS=/app/models IRIS_METRICS_HOST=0.0.0.0 IRIS_METRICS_PORT=9100

@@ -65,6 +65,13 @@ def test_the_job_that_spoils_a_batch_fails_alone(row: Row, code: str) -> None:
     assert set(outcomes) == {"a", "b"}
 
 
+def test_a_job_whose_rows_do_not_fit_still_says_whose_it_was() -> None:
+    (outcome,) = answer(CountingModel(), [claim("a", (99.0, 1.0, 1.0, 1.0))], unlimited)
+    assert isinstance(outcome.envelope, Failed)
+    assert outcome.payload is not None
+    assert outcome.payload.request_id == "r"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

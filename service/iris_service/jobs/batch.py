@@ -71,21 +71,17 @@ def answer(
     readable: list[tuple[Claim, Payload]] = []
     outcomes: list[Outcome] = []
     for claim in claims:
+        payload: Payload | None = None
         try:
-            readable.append((claim, _read(claim, predictor.signature)))
+            payload = _arguments.decode(claim.arguments)[2][0]
+            for row in payload.rows:
+                predictor.signature.row(row)
+            readable.append((claim, payload))
         except (InvalidInput, msgspec.DecodeError) as exc:
-            outcomes.append(
-                Outcome(claim, _failed(predictor, claim, "BAD_INPUT", str(exc), now()), None, started_at, now())
-            )
+            failed = _failed(predictor, claim, "BAD_INPUT", str(exc), now())
+            outcomes.append(Outcome(claim, failed, payload, started_at, failed.finished_at))
     outcomes += _predict(predictor, readable, limit, started_at, now)
     return outcomes
-
-
-def _read(claim: Claim, signature: Signature) -> Payload:
-    payload: Payload = _arguments.decode(claim.arguments)[2][0]
-    for row in payload.rows:
-        signature.row(row)
-    return payload
 
 
 def _predict(
