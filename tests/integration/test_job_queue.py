@@ -72,6 +72,40 @@ def test_a_job_waits_then_is_answered_then_is_forgotten(valkey: redis.Redis, val
     run(story)
 
 
+def test_who_listens_before_submitting_hears_a_small_answer_without_looking(
+    valkey: redis.Redis, valkey_server: Valkey
+) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            other, mine = "0" * 32, "1" * 32
+            with queue.listening(mine) as announced:
+                await until(lambda: bool(valkey.pubsub_numsub(ANSWERED_CHANNEL)[0][1]))
+                await queue.submit(payload(), job_id=mine)
+                valkey.publish(ANSWERED_CHANNEL, f"{other}\n{mine} ".encode() + envelope_to_json(ANSWER))
+                assert await queue.hear(announced, 20) == ANSWER
+            assert "cmdstat_zmscore" not in valkey.info("commandstats"), "nobody has looked"
+            assert queue.observe().waiters == 0
+
+    valkey.config_resetstat()
+    run(story)
+
+
+@pytest.mark.parametrize("announced_first", [True, False])
+def test_who_hears_of_an_answer_alone_or_of_nothing_has_to_look(
+    valkey: redis.Redis, valkey_server: Valkey, announced_first: bool
+) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            with queue.listening("1" * 32) as announced:
+                await until(lambda: bool(valkey.pubsub_numsub(ANSWERED_CHANNEL)[0][1]))
+                await queue.submit(payload(), job_id="1" * 32)
+                publish(valkey, "1" * 32, announce=announced_first)
+                assert await queue.hear(announced, 20 if announced_first else 0.05) is None
+            assert await queue.fetch("1" * 32) == ANSWER
+
+    run(story)
+
+
 def test_concurrent_submissions_share_round_trips(valkey: redis.Redis, valkey_server: Valkey) -> None:
     async def story() -> None:
         async with opened(valkey_server) as queue:

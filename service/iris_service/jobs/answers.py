@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -16,6 +16,12 @@ from iris_service.jobs.keys import ANSWERED_CHANNEL
 LOOK_AGAIN_SECONDS = 2.0
 """How long a lost message can delay an answer."""
 _RECONNECT_SECONDS = 0.5
+_PORTION = 16
+"""Of those whose answers came together, so many are woken at a time: what the first ask next reaches the worker while
+the others are still served. With 64 callers that makes a fifth more answers a second."""
+
+Heard = asyncio.Future[bytes | None]
+"""Done when a job is announced; holds its envelope if that came along."""
 
 
 class Answers:
@@ -23,7 +29,7 @@ class Answers:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._waiting: dict[str, set[Heard]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
 
@@ -32,15 +38,22 @@ class Answers:
         return sum(len(futures) for futures in self._waiting.values())
 
     @contextlib.asynccontextmanager
-    async def expect(self, job_id: str) -> AsyncIterator[asyncio.Future[None]]:
+    async def expect(self, job_id: str) -> AsyncIterator[Heard]:
         """Yield a future that is done when `job_id` is announced; look once yourself after entering."""
+        with self.listening(job_id) as future:
+            if not self._subscribed.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._subscribed.wait(), LOOK_AGAIN_SECONDS)
+            yield future
+
+    @contextlib.contextmanager
+    def listening(self, job_id: str) -> Iterator[Heard]:
+        """As `expect`, at once: until the subscription stands, which takes a moment, nothing is heard."""
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen())
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: Heard = asyncio.get_running_loop().create_future()
         self._waiting[job_id].add(future)
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._subscribed.wait(), LOOK_AGAIN_SECONDS)
             yield future
         finally:
             self._waiting[job_id].discard(future)
@@ -53,12 +66,19 @@ class Answers:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
         for job_id in list(self._waiting):
-            self._wake(job_id)
+            self._wake(job_id, None)
 
-    def _wake(self, job_id: str) -> None:
+    def _wake(self, job_id: str, envelope: bytes | None) -> None:
         for future in self._waiting.get(job_id, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(envelope)
+
+    def _hear(self, lines: Sequence[bytes]) -> None:
+        for line in lines[:_PORTION]:
+            job_id, _, envelope = line.partition(b" ")
+            self._wake(job_id.decode(), envelope or None)
+        if rest := lines[_PORTION:]:
+            asyncio.get_running_loop().call_soon(self._hear, rest)
 
     async def _listen(self) -> None:
         while True:
@@ -70,8 +90,7 @@ class Answers:
                         message = await subscription.get_message(timeout=None)
                         stop_if_cancelled()
                         if message is not None:
-                            for job_id in message["data"].decode().split():
-                                self._wake(job_id)
+                            self._hear(message["data"].split(b"\n"))
             except (RedisError, OSError):
                 stop_if_cancelled()
                 self._subscribed.clear()

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +20,7 @@ from redis.exceptions import RedisError
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.errors import JobNotFound, QueueFull, QueueUnavailable, TryLater
 from iris_service.jobs import scripts
-from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
+from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers, Heard
 from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
@@ -66,7 +67,7 @@ class JobQueue:
         route = self._watch.seen.route(model or self._default.model)
         return route.pick(random.random())  # noqa: S311  a share, not a secret
 
-    async def submit(self, payload: Payload, target: Target | None = None) -> str:
+    async def submit(self, payload: Payload, target: Target | None = None, job_id: str = "") -> str:
         """Commit a job, for the version that `pick` returns if none is given; from here on it will have an answer.
 
         Raises `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
@@ -77,7 +78,7 @@ class JobQueue:
         coalescer = self._submissions.get(target)
         if coalescer is None:
             coalescer = self._submissions[target] = Coalescer(partial(self._flush_submissions, target.queue))
-        job_id = uuid4().hex
+        job_id = job_id or uuid4().hex
         data = msgspec.json.encode((TASK, None, (payload,), {}))
         if await self._ask(coalescer, (job_id, data)) == _FULL:
             raise QueueFull(
@@ -102,6 +103,19 @@ class JobQueue:
                     return None
                 await asyncio.wait((announced,), timeout=min(left, LOOK_AGAIN_SECONDS))
         return envelope if envelope is not None else await self._look(job_id)
+
+    def listening(self, job_id: str) -> AbstractContextManager[Heard]:
+        """Return a context to submit `job_id` in, and then to `hear` of its answer without looking for it."""
+        return self._answers.listening(job_id)
+
+    async def hear(self, announced: Heard, seconds: float) -> Envelope | None:
+        """Return the envelope that is heard of within some seconds; after None, `fetch` knows whether there is one."""
+        timer = asyncio.get_running_loop().call_later(seconds, _give_up, announced)  # cheaper than asyncio.wait
+        try:
+            envelope = await announced
+        finally:
+            timer.cancel()
+        return envelope_from_json(envelope) if envelope is not None else None
 
     async def ping(self) -> None:
         """Return when Redis answers; raises `QueueUnavailable`."""
@@ -158,3 +172,8 @@ class JobQueue:
             envelope if envelope is not None else deadline is not None
             for envelope, deadline in zip(envelopes, deadlines, strict=True)
         ]
+
+
+def _give_up(announced: Heard) -> None:
+    if not announced.done():
+        announced.set_result(None)

@@ -4,12 +4,13 @@
 -- Returns the ids whose answer came second and was not published
 local running, counts, worker = KEYS[1], KEYS[2], KEYS[3]
 local execution, ttl, busy_us = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local published, refused, jobs, ids, leases, done, failed = {}, {}, {}, {}, {}, 0, 0
+local news, refused, jobs, ids, leases, done, failed = {}, {}, {}, {}, {}, 0, 0
 for at = 5, #ARGV, 2 do
   local id, envelope = ARGV[at], ARGV[at + 1]
   local key = 'iris:result:' .. id
   if redis.call('SET', key, envelope, 'NX', 'EX', ttl) then
-    published[#published + 1] = id
+    -- a small answer goes along with its announcement: who waits for it need not ask for it
+    news[#news + 1] = #envelope <= 1024 and id .. ' ' .. envelope or id
     if string.find(envelope, '"state":"error"', 1, true) then failed = failed + 1 else done = done + 1 end
   elseif redis.pcall('GET', key) ~= envelope then -- equal: our own earlier try, whose reply was lost
     refused[#refused + 1] = id
@@ -23,7 +24,7 @@ redis.call('ZREM', running, unpack(leases))
 redis.call('ZREM', 'iris:pending', unpack(ids))
 redis.call('HSET', worker, 'state', 'idle')
 if #refused > 0 then redis.call('HINCRBY', counts, 'refused', #refused) end
-if #published > 0 then
+if #news > 0 then
   if done > 0 then
     redis.call('HINCRBY', counts, 'done', done)
     redis.call('HINCRBY', counts, 'latency:' .. ARGV[4], done)
@@ -33,6 +34,6 @@ if #published > 0 then
   redis.call('HINCRBY', worker, 'successful_job_count', done)
   redis.call('HINCRBY', worker, 'failed_job_count', failed)
   redis.call('HINCRBYFLOAT', worker, 'total_working_time', busy_us / 1e6)
-  redis.call('PUBLISH', 'iris:answered', table.concat(published, ' '))
+  redis.call('PUBLISH', 'iris:answered', table.concat(news, '\n'))
 end
 return refused
