@@ -17,6 +17,7 @@ import redis
 from prometheus_client import CollectorRegistry
 from rq import Queue, SimpleWorker
 from rq import version as rq_version
+from rq.exceptions import StopRequested
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus, Retry
 from rq.registry import StartedJobRegistry
@@ -178,6 +179,16 @@ def test_rqs_suspension_holds_our_worker(valkey: redis.Redis, valkey_server: Val
     submit(valkey_server, 1)
     worker.work(burst=True)
     assert valkey.llen(KEYS.waiting) == 1
+
+
+def test_suspension_is_asked_for_now_and_then_and_not_for_every_batch(valkey: redis.Redis, worker: IrisWorker) -> None:
+    worker.check_for_suspension(burst=True)
+    valkey.set("rq:suspended", 1)
+    worker._suspension_asked_at = time.monotonic() + 60
+    worker.check_for_suspension(burst=True)
+    worker._suspension_asked_at = time.monotonic() - worker_module._SUSPENSION_SECONDS
+    with pytest.raises(StopRequested):
+        worker.check_for_suspension(burst=True)
 
 
 def test_callbacks_and_webhooks_of_a_hash_are_not_read(valkey: redis.Redis, valkey_server: Valkey) -> None:
