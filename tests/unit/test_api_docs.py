@@ -11,7 +11,7 @@ import pytest
 from iris_service.api import problems, server
 from iris_service.config import ApiSettings
 from iris_service.errors import IrisError
-from iris_service.schemas import FailureCode
+from iris_service.schemas import MAX_OBJECTS, FailureCode
 
 DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 ROWS = {
@@ -45,6 +45,7 @@ def test_the_limits_are_documented_with_their_defaults() -> None:
         f"| {api.max_rows} | `IRIS_MAX_ROWS` |",
         f"| {api.max_query_bytes} bytes | `IRIS_MAX_QUERY_BYTES` |",
         f"| {api.max_wait_seconds:g} s | `IRIS_MAX_WAIT_SECONDS` |",
+        f"| objects in JSON | {MAX_OBJECTS} | fixed |",
         f"| {server.MAX_HEAD_BYTES >> 10} KiB | fixed |",
         f"| {server.RECEIVE_SECONDS:g} s | fixed |",
         f"| {server.KEEP_ALIVE_SECONDS} s | fixed |",

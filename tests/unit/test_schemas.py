@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from iris_service.errors import InvalidInput, MalformedBody
-from iris_service.schemas import Answered, Failed, Feature, Signature, envelope_from_json, envelope_to_json, parse_json
+from iris_service.schemas import (
+    MAX_OBJECTS,
+    Answered,
+    Failed,
+    Feature,
+    Signature,
+    envelope_from_json,
+    envelope_to_json,
+    parse_json,
+)
 
 IRIS = Signature(
     features=tuple(
@@ -125,6 +134,12 @@ def test_a_body_made_to_be_slow_is_refused_at_once(tail: bytes) -> None:
 )
 def test_strict_json_is_read(body: bytes, value: Any) -> None:
     assert parse_json(body) == value
+
+
+def test_no_more_objects_are_looked_through_than_a_moment_allows() -> None:
+    assert len(parse_json(b"[" + b"{}," * (MAX_OBJECTS - 1) + b"{}]")) == MAX_OBJECTS
+    with pytest.raises(MalformedBody, match="more than 10000 objects"):
+        parse_json(b"[" + b"{}," * MAX_OBJECTS + b"{}]")
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 400])
