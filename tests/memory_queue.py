@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 from iris_service.errors import IrisError, JobNotFound
@@ -10,7 +12,8 @@ from iris_service.jobs.keys import Target
 from iris_service.jobs.pressure import QueueReading
 from iris_service.jobs.route import Route
 from iris_service.jobs.watch import Observation
-from iris_service.schemas import Envelope, Payload
+from iris_service.schemas import Answered, Envelope, Payload
+from stub_model import answer_of
 
 
 class MemoryQueue:
@@ -23,6 +26,7 @@ class MemoryQueue:
         self.fetched = 0
         self.waiters = 0
         self.running = False
+        self.deaf = False
         self.target = Target("iris", "1")
         self.cards: dict[Target, bytes] = {}
 
@@ -35,12 +39,20 @@ class MemoryQueue:
     def pick(self, model: str = "") -> Target:
         return self.observe().route(model or self.target.model).pick(0)
 
-    async def submit(self, payload: Payload, target: Target) -> str:
+    async def submit(self, payload: Payload, target: Target, job_id: str = "") -> str:
         assert target == self.target
         self._check()
-        job_id = uuid4().hex
+        job_id = job_id or uuid4().hex
         self.submitted[job_id] = payload
         return job_id
+
+    @contextmanager
+    def listening(self, job_id: str) -> Iterator[str]:
+        yield job_id
+
+    async def hear(self, announced: str, seconds: float) -> Envelope | None:
+        """Hear nothing while `deaf`: the answer must be fetched."""
+        return None if self.deaf else self.envelopes.get(announced)
 
     async def fetch(self, job_id: str, wait_seconds: float = 0.0) -> Envelope | None:
         self._check()
@@ -74,3 +86,17 @@ class MemoryQueue:
     def _check(self) -> None:
         if self.trouble is not None:
             raise self.trouble
+
+
+class AnsweringQueue(MemoryQueue):
+    """Answers every job at once, as the stub model does."""
+
+    async def submit(self, payload: Payload, target: Target, job_id: str = "") -> str:
+        job_id = await super().submit(payload, target, job_id)
+        self.envelopes[job_id] = answer_to(payload, target)
+        return job_id
+
+
+def answer_to(payload: Payload, target: Target) -> Answered:
+    rows = tuple(map(answer_of, payload.rows))
+    return Answered(*target, "sha256:0", payload.accepted_at, 0.0, 0.0, rows, many=payload.many)

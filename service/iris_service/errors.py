@@ -10,9 +10,18 @@ class IrisError(Exception):
 
     code: ClassVar[str] = "INTERNAL_SERVER_ERROR"
 
-    def __init__(self, message: str, *, field: str | None = None, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        row: int | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.field = field
+        self.row = row
+        """Which of several rows is to blame, from 0."""
         self.retry_after_seconds = retry_after_seconds
 
 

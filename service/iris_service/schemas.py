@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -159,6 +159,21 @@ class Answered(msgspec.Struct, frozen=True, tag="done", tag_field="state", omit_
     rows: tuple[tuple[float, ...], ...]
     attempt: int = 1
     many: bool = False
+
+
+def likeliest(row: Row) -> int:
+    """Return the index of the most probable class, the first of equals."""
+    return max(range(len(row)), key=row.__getitem__)
+
+
+def answer_columns(classes: Sequence[str]) -> list[str]:
+    """Return the columns of an answer in a table."""
+    return ["label", *(f"probability_{name}" for name in classes)]
+
+
+def answer_texts(row: Row, classes: Sequence[str]) -> list[str]:
+    """Return the values of one answer in a table: all the digits there are."""
+    return [classes[likeliest(row)], *map(repr, row)]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="state"):

@@ -36,7 +36,7 @@ def assert_problem(answer: Any, status: int, code: str, field: str | None = None
     assert body["status"] == "error"
     assert body["error"]
     assert body["request_id"] == answer.headers["x-request-id"]
-    assert set(body) <= {"code", "status", "error", "request_id", "field"}
+    assert set(body) <= {"code", "status", "error", "request_id", "field", "row"}
 
 
 def query(**changes: str | None) -> str:
@@ -110,8 +110,8 @@ def test_a_body_that_is_no_flower_is_refused_by_name(
 
 
 def test_a_bad_row_among_good_ones_is_numbered(client: TestClient) -> None:
-    answer = client.post(GETPRED, json={"data": [ROW, ROW, [5.1, 3.5, 1.4, "x"]]})
-    assert answer.json()["error"] == "data[2]: petal_width must be a number"
+    body = client.post(GETPRED, json={"data": [ROW, ROW, [5.1, 3.5, 1.4, "x"]]}).json()
+    assert (body["error"], body["row"]) == ("data[2]: petal_width must be a number", 2)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a":NaN}', b'{"a":1,"a":1}', b"\xff", b"{}x", b"[" * 100_000])
@@ -122,7 +122,9 @@ def test_a_body_that_is_no_json_is_malformed(client: TestClient, body: bytes) ->
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Content-Type": "text/csv"},
+        {"Content-Type": "text/csv; charset=latin-1"},
+        {"Content-Type": "text/csv; header=absent"},
+        {"Content-Type": "text/plain"},
         {"Content-Type": "application/x-www-form-urlencoded"},
         {"Content-Type": "multipart/form-data; boundary=x"},
         {"Content-Type": "application/jsonp"},
@@ -201,7 +203,7 @@ def test_who_comes_at_a_bad_time_is_told_when_to_come_back(
 
 
 class Surprise(MemoryQueue):
-    async def submit(self, payload: object) -> str:
+    async def submit(self, *_: object) -> str:
         raise RuntimeError("secret detail")
 
 

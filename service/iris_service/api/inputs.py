@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from iris_service.errors import BodyTooLarge, InvalidInput, QueryTooLong, TooManyRows, UnsupportedBody
+from iris_service.errors import BodyTooLarge, InvalidInput, QueryTooLong, TooManyRows
 from iris_service.schemas import Feature, Row, Signature, decimal_from_text, parse_json, shown
 
 
@@ -26,13 +26,23 @@ def flower_from_query(query: bytes, max_bytes: int, signature: Signature) -> Flo
 
 def wait_from_query(query: bytes, max_bytes: int, max_seconds: float) -> float:
     """Read `wait` in seconds, 0 when it is absent; raises `QueryTooLong` or `InvalidInput`."""
-    if not query:
+    return seconds_from(parameters_from_query(query, max_bytes, ("wait",)), max_seconds) if query else 0.0
+
+
+def seconds_from(parameters: Mapping[str, str], max_seconds: float) -> float:
+    """Read `wait` in seconds, 0 when it is absent; raises `InvalidInput`."""
+    if "wait" not in parameters:
         return 0.0
+    return Feature("wait", "seconds", 0.0, max_seconds).check(decimal_from_text("wait", parameters["wait"]))
+
+
+def parameters_from_query(query: bytes, max_bytes: int, known: Container[str]) -> dict[str, str]:
+    """Read a page's parameters, all optional; raises `QueryTooLong`, or `InvalidInput` for one it does not know."""
     values = _query_values(query, max_bytes)
     for name in values:
-        if name != "wait":
+        if name not in known:
             raise InvalidInput(f"{shown(name)} is not a parameter of this page", field=shown(name))
-    return Feature("wait", "seconds", 0.0, max_seconds).check(decimal_from_text("wait", values["wait"]))
+    return values
 
 
 def _query_values(query: bytes, max_bytes: int) -> dict[str, str]:
@@ -58,28 +68,20 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the body of a request; raises `UnsupportedBody`, or `BodyTooLarge` as soon as that is known."""
-    _check_content(request.headers)
-    too_large = BodyTooLarge(f"the body has more than {max_bytes} bytes")
+    """Read the body of a request; raises `BodyTooLarge` as soon as that is known."""
     # refused by its length before a client that sent Expect: 100-continue sends any of it
     if int(request.headers.get("content-length", "0")) > max_bytes:
-        raise too_large
+        raise _too_large(max_bytes)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
-            raise too_large
+            raise _too_large(max_bytes)
     return bytes(body)
 
 
-def _check_content(headers: Headers) -> None:
-    """A body without a content type is taken for JSON."""
-    kind, _, parameters = headers.get("content-type", "application/json").partition(";")
-    charset = parameters.replace('"', "").strip().lower()
-    if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise UnsupportedBody("the body must be JSON: send Content-Type: application/json")
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedBody("the body must not be compressed")
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body has more than {max_bytes} bytes")
 
 
 def flowers_from_json(body: bytes, max_rows: int, signature: Signature) -> Flowers:
@@ -103,10 +105,17 @@ def _rows(data: Any, max_rows: int, signature: Signature) -> tuple[Row, ...]:
         raise InvalidInput("data must be a list of at least one row", field="data")
     if len(data) > max_rows:
         raise TooManyRows(f"data has {len(data)} rows; one request may have {max_rows}", field="data")
-    rows = []
-    for number, values in enumerate(data):
+    return checked_rows(data, signature, lambda number: f"data[{number}]", field="data")
+
+
+def checked_rows(
+    rows: Iterable[Any], signature: Signature, where: Callable[[int], str], field: str | None = None
+) -> tuple[Row, ...]:
+    """Return the rows when each is one; raises `InvalidInput` saying `where` the first is that is not."""
+    checked = []
+    for number, values in enumerate(rows):
         try:
-            rows.append(signature.row(values))
+            checked.append(signature.row(values))
         except InvalidInput as exc:
-            raise InvalidInput(f"data[{number}]: {exc}", field=exc.field or "data") from exc
-    return tuple(rows)
+            raise InvalidInput(f"{where(number)}: {exc}", field=exc.field or field, row=number) from exc
+    return tuple(checked)

@@ -8,20 +8,23 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from uuid import uuid4
 
 from starlette.requests import Request
 
 from iris_service.api.cards import Cards
 from iris_service.api.inputs import Flowers
 from iris_service.api.waiting import Waiting
-from iris_service.errors import IrisError, JobNotFound
+from iris_service.errors import IrisError, JobNotFound, TryLater
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
 from iris_service.schemas import Envelope, Payload
 from iris_service.telemetry import ApiMetrics
 
+QUICK_SECONDS = 0.1
+"""Most answers come sooner; only who waits longer is watched for hanging up, which costs as much as the answer."""
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -50,15 +53,35 @@ class Intake:
 
     async def submit(self, request: Request, flowers: Flowers, target: Target) -> str:
         """Commit a job for `target` and return its id; raises `TryLater`."""
+        return await self._commit(request, flowers, target, uuid4().hex)
+
+    async def _commit(self, request: Request, flowers: Flowers, target: Target, job_id: str) -> str:
         with request.scope["span"].sending(target.queue) as sending:
             trace = sending.context
             traced = (trace.parent, trace.state) if trace else ()
             payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time(), *traced)
-            job_id = await self._queue.submit(payload, target)
+            await self._queue.submit(payload, target, job_id)
             sending.accepted(job_id)
         request.scope["log"].update(job_id=job_id, model=target.model, version=target.version)
         self._metrics.accepted.labels(*target).inc()
         return job_id
+
+    async def ask(
+        self, request: Request, flowers: Flowers, target: Target, wait_seconds: float
+    ) -> tuple[str, Envelope | None]:
+        """Commit a job and wait for its envelope, None when there is none in time; return its id and that.
+
+        Raises `TryLater` before the job is committed; afterwards its id is worth more than news of our troubles.
+        """
+        job_id = uuid4().hex
+        with self._queue.listening(job_id) as announced:
+            await self._commit(request, flowers, target, job_id)
+            quick_seconds = min(QUICK_SECONDS, wait_seconds)
+            envelope = await self._queue.hear(announced, quick_seconds)
+        if envelope is None:
+            with suppress(TryLater):
+                envelope = await self.answer(request, job_id, wait_seconds - quick_seconds)
+        return job_id, envelope
 
     async def answer(self, request: Request, job_id: str, wait_seconds: float) -> Envelope | None:
         """Return the envelope of a job, or None while it has none; waits for it, but not for a caller that hangs up.

@@ -61,7 +61,8 @@ async def on_iris_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, errors.IrisError)
     status = status_of(type(exc))
     headers = {"Retry-After": str(exc.retry_after_seconds or 1)} if isinstance(exc, errors.TryLater) else None
-    return problem(request.scope["request_id"], status, exc.code, str(exc), headers=headers, field=exc.field)
+    details = {"field": exc.field, "row": exc.row}
+    return problem(request.scope["request_id"], status, exc.code, str(exc), headers=headers, **details)
 
 
 async def on_http_error(request: Request, exc: Exception) -> Response:

@@ -10,8 +10,10 @@ from starlette.routing import BaseRoute, Route
 
 from iris_service.api.answers import NOT_READY, READY, json_response, result_body, server_timing
 from iris_service.api.cards import Cards
-from iris_service.api.inputs import flower_from_query, flowers_from_json, read_body, wait_from_query
+from iris_service.api.csv_bodies import result_csv
+from iris_service.api.inputs import flower_from_query, read_body, wait_from_query
 from iris_service.api.intake import Intake
+from iris_service.api.negotiation import prefers_csv, reader_of
 from iris_service.api.problems import problem
 from iris_service.config import ApiSettings
 from iris_service.jobs.keys import Target
@@ -39,7 +41,7 @@ class Predictions:
         )
 
     async def getpred(self, request: Request) -> Response:
-        """Submit: GET a flower in the query (200), POST flowers as JSON (202)."""
+        """Submit: GET a flower in the query (200), POST flowers as JSON or CSV (202, or with ?wait= the result)."""
         with self._intake.refusals_counted():
             return await (self._submit_body(request) if request.method == "POST" else self._submit_query(request))
 
@@ -49,10 +51,19 @@ class Predictions:
         return json_response({"job_id": await self._intake.submit(request, flowers, target)})
 
     async def _submit_body(self, request: Request) -> Response:
-        body = await read_body(request, self._limits.max_body_bytes)
+        limits = self._limits
+        wait_seconds = wait_from_query(request.scope["query_string"], limits.max_query_bytes, limits.max_wait_seconds)
+        read = reader_of(request.headers)
+        body = await read_body(request, limits.max_body_bytes)
         target, card = self._intake.draw()
-        flowers = flowers_from_json(body, self._limits.max_rows, card.signature)
-        job_id = await self._intake.submit(request, flowers, target)
+        flowers = read(body, limits.max_rows, card.signature)
+        envelope = None
+        if wait_seconds:
+            job_id, envelope = await self._intake.ask(request, flowers, target, wait_seconds)
+        else:
+            job_id = await self._intake.submit(request, flowers, target)
+        if envelope is not None:
+            return self._answer(request, envelope)
         return json_response({"job_id": job_id}, 202, {"Location": f"{PREFIX}/result/{job_id}"})
 
     async def status(self, request: Request) -> Response:
@@ -63,13 +74,17 @@ class Predictions:
 
     async def result(self, request: Request) -> Response:
         envelope = await self._fetch(request)
-        if envelope is None:
-            return json_response(NOT_READY, 202)
+        return json_response(NOT_READY, 202) if envelope is None else self._answer(request, envelope)
+
+    def _answer(self, request: Request, envelope: Envelope) -> Response:
         if isinstance(envelope, Failed):
             return _failure(request, envelope)
         width = len(envelope.rows[0]) if envelope.rows else 0
         classes = self._cards.classes(Target(envelope.model, envelope.version), width)
-        return json_response(result_body(envelope, classes), headers={"Server-Timing": server_timing(envelope)})
+        times = {"Server-Timing": server_timing(envelope)}
+        if prefers_csv(request.headers):
+            return Response(result_csv(envelope, classes), headers=times, media_type="text/csv")
+        return json_response(result_body(envelope, classes), headers=times)
 
     async def _fetch(self, request: Request) -> Envelope | None:
         limits = self._limits
