@@ -27,6 +27,7 @@ examples
   iris up --workers 2
   iris predict 5.1 3.5 1.4 0.2
   iris predict 6.7 3.0 5.2 2.3 --url http://127.0.0.1:8000 --json
+  iris predict --csv irises.csv > answers.csv
   IRIS_REDIS_URL=redis://10.0.0.5:6379/0 iris worker
   iris model show models/iris/1
 
@@ -74,7 +75,9 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     what = "sepal length, sepal width, petal length, petal width"
-    parser.add_argument("values", type=_number, nargs="+", metavar="CM", help=what)
+    flowers = parser.add_mutually_exclusive_group(required=True)
+    flowers.add_argument("values", type=_number, nargs="*", default=[], metavar="CM", help=what)
+    flowers.add_argument("--csv", type=Path, metavar="FILE", help="all flowers of a file, - for standard input")
     parser.add_argument("--url", metavar="URL", help="ask this server instead of the model in IRIS_MODELS")
     parser.add_argument("--json", action="store_true", help="print the API's result")
 
@@ -136,7 +139,12 @@ COMMANDS = (
         "run it", "recovery", "gives the jobs of lost workers to others", commands.recovery, _no_arguments, "worker"
     ),
     Command(
-        "use it", "predict", "classify one flower, here or on a server", commands.predict, _predict_arguments, "worker"
+        "use it",
+        "predict",
+        "classify one flower, or a file of them, here or on a server",
+        commands.predict,
+        _predict_arguments,
+        "local",
     ),
     Command(
         "models",

