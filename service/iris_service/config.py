@@ -79,6 +79,8 @@ class ApiSettings:
     """IRIS_MAX_QUERY_BYTES: longer query strings get 414."""
     max_wait_seconds: float = 30.0
     """IRIS_MAX_WAIT_SECONDS: upper bound of ?wait=."""
+    sync_wait_seconds: float = 30.0
+    """IRIS_SYNC_WAIT_SECONDS: longest a V2 infer request waits for its answer; then 504, and the job goes on."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class Settings:
                 max_rows=reader.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
                 max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
                 max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
+                sync_wait_seconds=reader.number("IRIS_SYNC_WAIT_SECONDS", ApiSettings.sync_wait_seconds, 0.05, 3600),
             ),
             worker=WorkerSettings(
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),

@@ -55,6 +55,12 @@ class InvalidInput(IrisError):
     code = "INVALID_INPUT"
 
 
+class InvalidTensors(IrisError):
+    """The tensors of a V2 request do not fit together, or not the model: compare them with the model's metadata."""
+
+    code = "INVALID_TENSORS"
+
+
 class BodyTooLarge(IrisError):
     """The body is beyond the published limit: send less at a time."""
 
@@ -83,6 +89,12 @@ class UnknownModel(IrisError):
     """No such model, or none of its versions that takes jobs has this name: ask which there are."""
 
     code = "UNKNOWN_MODEL"
+
+
+class NotLoadedHere(IrisError):
+    """Models are loaded by their workers, not by a request: start a worker, or apply an IrisModel."""
+
+    code = "NOT_LOADED_HERE"
 
 
 class TryLater(IrisError):

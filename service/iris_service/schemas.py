@@ -81,9 +81,9 @@ class Signature(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tr
         )
 
 
-def shown(name: str) -> str:
+def shown(name: str, most: int = 64) -> str:
     """A caller's name for something as it may be repeated in an answer: short, and valid as UTF-8."""
-    return name[:64].encode(errors="replace").decode()
+    return name[:most].encode(errors="replace").decode()
 
 
 def decimal_from_text(name: str, text: str) -> float:

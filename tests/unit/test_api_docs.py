@@ -9,6 +9,8 @@ from typing import get_args
 import pytest
 
 from iris_service.api import problems, server
+from iris_service.api.v2.inference import FAILURES, NOT_YET
+from iris_service.api.v2.shapes import MAX_ID_CHARACTERS, MAX_TENSORS
 from iris_service.config import ApiSettings
 from iris_service.errors import IrisError
 from iris_service.schemas import MAX_OBJECTS, FailureCode
@@ -30,7 +32,12 @@ def test_every_error_is_documented_with_its_status_and_no_other_is() -> None:
     known |= {(status, code) for status, (code, _) in problems.PAGES.items()}
     known |= {refusal[:2] for refusal in server.REFUSALS}
     known |= {(500, "INTERNAL_SERVER_ERROR"), (503, "SERVICE_NOT_READY")}
+    known |= {NOT_YET, *((status, code) for code, status in FAILURES.items())}
     assert known == ROWS
+
+
+def test_every_reason_of_a_failed_job_has_a_status_of_its_own_under_v2() -> None:
+    assert set(FAILURES) == set(get_args(FailureCode))
 
 
 @pytest.mark.parametrize("reason", get_args(FailureCode))
@@ -42,10 +49,13 @@ def test_the_limits_are_documented_with_their_defaults() -> None:
     api = ApiSettings()
     for row in (
         f"| {api.max_body_bytes >> 20} MiB | `IRIS_MAX_BODY_BYTES` |",
+        f"| {api.sync_wait_seconds:g} s | `IRIS_SYNC_WAIT_SECONDS` |",
+        f"| {MAX_ID_CHARACTERS} characters | fixed |",
+        f"| tensors in a V2 request | {MAX_TENSORS} | fixed |",
+        f"| objects in JSON | {MAX_OBJECTS} | fixed |",
         f"| {api.max_rows} | `IRIS_MAX_ROWS` |",
         f"| {api.max_query_bytes} bytes | `IRIS_MAX_QUERY_BYTES` |",
         f"| {api.max_wait_seconds:g} s | `IRIS_MAX_WAIT_SECONDS` |",
-        f"| objects in JSON | {MAX_OBJECTS} | fixed |",
         f"| {server.MAX_HEAD_BYTES >> 10} KiB | fixed |",
         f"| {server.RECEIVE_SECONDS:g} s | fixed |",
         f"| {server.KEEP_ALIVE_SECONDS} s | fixed |",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -19,6 +20,8 @@ from iris_service.api.playground import Playground
 from iris_service.api.probes import Probes
 from iris_service.api.problems import HANDLERS
 from iris_service.api.routes import Predictions
+from iris_service.api.v2.catalogue import Catalogue
+from iris_service.api.v2.inference import Inference
 from iris_service.api.waiting import Waiting
 from iris_service.config import Settings
 from iris_service.jobs.job_queue import JobQueue
@@ -52,7 +55,10 @@ def create_app(
 
     app = Starlette(
         routes=[
+            # in the order in which they are asked for most
             *Predictions(intake, cards, settings.api).routes,
+            *Inference(intake, cards, settings.api).routes,
+            *Catalogue(queue, cards, settings.api, version("iris-serving")).routes,
             *Probes(queue, cards, metrics, settings.model.name).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,

@@ -37,9 +37,12 @@ class Intake:
         self._metrics = metrics
         self._waiting = waiting
 
-    def draw(self, model: str = "") -> tuple[Target, Card]:
-        """Return the version that takes this request, and its card; raises `UnknownModel` or `ModelNotReady`."""
-        target = self._queue.pick(model)
+    def draw(self, model: str = "", version: str = "") -> tuple[Target, Card]:
+        """Return the version that takes this request, and its card: the named one, or one drawn by the route's shares.
+
+        Raises `UnknownModel` or `ModelNotReady`.
+        """
+        target = self._queue.observe().target(model, version) if version else self._queue.pick(model)
         return target, self._cards.of(target)
 
     @contextmanager

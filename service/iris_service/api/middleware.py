@@ -19,7 +19,9 @@ from iris_service.telemetry import ApiMetrics
 from iris_service.tracing.context import trace_context_of_request
 from iris_service.tracing.spans import Passing, RequestSpan, Spans
 
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/iris/api/v1.0/model"})
+QUIET_ROUTES = frozenset(
+    {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready", "/iris/api/v1.0/model"}
+)
 """Asked every few seconds by machines and open pages: their log lines are for DEBUG."""
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})

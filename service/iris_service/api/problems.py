@@ -13,7 +13,9 @@ from iris_service import errors
 from iris_service.api.answers import json_response
 
 STATUSES: Mapping[type[errors.IrisError], int] = {
+    errors.InvalidTensors: 400,
     errors.MalformedBody: 400,
+    errors.NotLoadedHere: 400,
     errors.JobNotFound: 404,
     errors.UnknownModel: 404,
     errors.BodyTooLarge: 413,

@@ -48,6 +48,13 @@ class Observation:
             raise UnknownModel("there is no such model")
         return route
 
+    def target(self, model: str, version: str) -> Target:
+        """Return a version that takes jobs now; raises `UnknownModel`."""
+        target = Target(model, version)
+        if target not in self.route(model).targets:
+            raise UnknownModel("no such version of this model takes jobs")
+        return target
+
     def queue(self, target: Target) -> QueueReading:
         return self.queues.get(target) or QueueReading()
 
