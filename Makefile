@@ -27,7 +27,8 @@ format: .venv/dev.stamp ## Format the code and mend what ruff can
 	.venv/bin/ruff format
 
 # python -m pytest, not pytest: it puts the root on the path, as a user's shell does (tests/unit/test_layout.py).
-test: .venv/dev.stamp ## Run every test; ARGS="-k readyz" narrows it
+test: ## Run every test; ARGS="-k readyz" narrows it
+	@$(MAKE) --no-print-directory -j2 .venv/dev.stamp .venv-clients/clients.stamp
 	@requirements/programs.sh
 	.venv/bin/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
@@ -50,12 +51,16 @@ lock: .venv/dev.stamp ## Resolve pyproject.toml into requirements/*.txt anew
 	@requirements/lock.sh
 
 clean: ## Remove .venv, caches and build results; the queue's data in .iris stays
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-clients dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run.stamp: requirements/run.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh run
 	@touch $@
+
+# What clients of other servers need is no business of ours, and would be at odds with it.
+.venv-clients/clients.stamp: requirements/clients.txt requirements/clients.sh requirements/install.sh
+	@requirements/clients.sh
 
 # The developer's lock holds everything of the smaller one.
 .venv/dev.stamp: requirements/dev.txt requirements/install.sh pyproject.toml

@@ -13,6 +13,7 @@ lock() {
 lock dev pyproject.toml --extra dev --group build
 # What developers test is what ships: the smaller locks take their versions from the large one.
 lock run pyproject.toml --extra local --group build --constraint requirements/dev.txt
+lock clients requirements/clients.in
 lock build --group build --constraint requirements/dev.txt
 lock operator pyproject.toml --extra operator --constraint requirements/dev.txt
 for extra in api worker; do # images send spans where OpenTelemetry's variables ask for it
