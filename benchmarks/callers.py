@@ -37,6 +37,17 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 
 
+def post(path: str, body: str) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
+
+
+def asked(request: str) -> bytes:
+    """A path to get, or a path and below it the JSON to post there."""
+    path, _, body = request.partition("\n")
+    return post(path, body) if body else get(path)
+
+
 def split(received: bytes) -> tuple[int, bytes, bool] | None:
     """Status, body and whether the connection stays open, of one whole response; None while some is missing."""
     head, separator, body = received.partition(b"\r\n\r\n")
@@ -138,12 +149,12 @@ def endpoint_tool() -> str:
     return "wrk" if shutil.which("wrk") else "the asyncio client (wrk is not installed)"
 
 
-def hammer(port: int, paths: Sequence[str], connections: int, seconds: float) -> Endpoint:
-    """Ask for the paths in turn, again and again, over a number of connections for some seconds."""
+def hammer(port: int, requests: Sequence[str], connections: int, seconds: float) -> Endpoint:
+    """Send the requests, each as `asked` has it, again and again over some connections for some seconds."""
     if shutil.which("wrk"):
-        return _wrk(port, paths, connections, seconds)
+        return _wrk(port, requests, connections, seconds)
     ends = time.perf_counter() + seconds
-    replies = drive(port, _until(ends, [get(path) for path in paths]), connections)
+    replies = drive(port, _until(ends, [asked(request) for request in requests]), connections)
     latencies = sorted(reply.seconds * 1000 for reply in replies)
     return Endpoint(
         requests_per_second=len(replies) / seconds,
@@ -161,10 +172,10 @@ def _until(ends: float, requests: Sequence[bytes]) -> Iterator[bytes]:
             yield request
 
 
-def _wrk(port: int, paths: Sequence[str], connections: int, seconds: float) -> Endpoint:
+def _wrk(port: int, requests: Sequence[str], connections: int, seconds: float) -> Endpoint:
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s"]
     command += ["--timeout", "20s", "--script", str(Path(__file__).with_name("wrk.lua")), f"http://{HOST}:{port}", "--"]
-    ended = subprocess.run([*command, *paths], capture_output=True, text=True, timeout=seconds + 60, check=True)
+    ended = subprocess.run([*command, *requests], capture_output=True, text=True, timeout=seconds + 60, check=True)
     seen = json.loads(ended.stdout.splitlines()[-1])
     return Endpoint(
         seen["requests"] / seen["microseconds"] * 1e6, seen["p50_us"] / 1000, seen["p99_us"] / 1000, seen["errors"]

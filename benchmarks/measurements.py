@@ -20,6 +20,7 @@ from processes import wait_until
 from systems import MODEL, VERSION, Article, Iris, System
 
 PREFIX = "/iris/api/v1.0"
+INFER = f"/v2/models/{MODEL}/infer"
 _POLL_STATUS_SECONDS = 0.002
 _DRAIN_SECONDS = 90.0
 Figures = dict[str, float]
@@ -99,6 +100,20 @@ def _one_prediction(caller: Caller, path: str, *, wait: bool) -> float:
     if status != 200 or "result" not in json.loads(body):
         raise AssertionError(f"no answer: {status} {body[:200]!r}")
     return seconds
+
+
+def inferences(flowers: Flowers) -> list[str]:
+    """An inference request for each flower, as `callers.asked` has it."""
+    tensor = {"name": "input", "shape": [1, len(flowers.rows[0])], "datatype": "FP64"}
+    return [f"{INFER}\n{json.dumps({'inputs': [{**tensor, 'data': row}]})}" for row in flowers.rows]
+
+
+def inference(port: int, flowers: Flowers, connections: int, seconds: float) -> Figures:
+    """One V2 infer request after the other on each connection; every answer must be a 200."""
+    seen = hammer(port, inferences(flowers), connections, seconds)
+    if seen.errors:
+        raise AssertionError(f"{seen.errors} requests failed")
+    return {name: float(value) for name, value in seen._asdict().items()}
 
 
 def enqueue_endpoint(system: System, flowers: Flowers, connections: int, seconds: float) -> Figures:

@@ -83,6 +83,14 @@ GOALS = (
         ("enqueue 64", "iris", "p99_ms"), ("enqueue 64", "article", "p99_ms"),
     ),
     Goal(
+        "V2 infer through the queue at 16 connections, against bare Starlette", 0.25, 0.5,
+        ("inference 16", "iris", "requests_per_second"), ("inference 16", "bare", "requests_per_second"),
+    ),
+    Goal(
+        "V2 infer through the queue at 64 connections, against bare Starlette", 0.25, 0.5,
+        ("inference 64", "iris", "requests_per_second"), ("inference 64", "bare", "requests_per_second"),
+    ),
+    Goal(
         "worker drain, against stock SimpleWorker on a no-op", 8, 50,
         ("drain", "iris", "jobs_per_second"), ("drain", "simple", "jobs_per_second"),
     ),

@@ -16,6 +16,7 @@ SYSTEMS = {
     "iris waiting": "ours, `?wait=`",
     "simple": "stock SimpleWorker, no-op",
     "forking": "stock `rq worker`, no-op",
+    "bare": "bare Starlette",
     "promises": "ours, as shipped",
     "no disk": "ours, Valkey writes nothing to disk",
     "no disk, no promises": "ours, nothing on disk, no ledger, no unique enqueue, answers overwritten",
@@ -26,6 +27,8 @@ _MEASURED = (
     ("enqueue 1", "Enqueue endpoint, 1 connection", ("requests_per_second", "p50_ms", "p99_ms")),
     ("enqueue 16", "Enqueue endpoint, 16 connections", ("requests_per_second", "p50_ms", "p99_ms")),
     ("enqueue 64", "Enqueue endpoint, 64 connections", ("requests_per_second", "p50_ms", "p99_ms")),
+    ("inference 16", "V2 infer, 16 connections", ("requests_per_second", "p50_ms", "p99_ms")),
+    ("inference 64", "V2 infer, 64 connections", ("requests_per_second", "p50_ms", "p99_ms")),
     ("drain", "Worker alone, a ready backlog", ("jobs_per_second", "commands_per_job", "reads_per_job")),
 )
 _UNITS = {

@@ -12,9 +12,10 @@ from typing import Any
 import measurements as measure
 from callers import hammer
 from measurements import Flowers
-from systems import Article, Iris
+from systems import Article, Bare, Iris
 
 CONNECTIONS = (1, 16, 64)
+INFERENCE_CONNECTIONS = (16, 64)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Bench:
 
     def article(self, worker: str) -> Article:
         return Article(self.folder / f"article-{worker}-{time.monotonic_ns()}", self.environment, worker)
+
+    def bare(self) -> Bare:
+        return Bare(self.folder / f"bare-{time.monotonic_ns()}")
 
     def iris(self, **switches: bool) -> Iris:
         return Iris(self.folder / f"iris-{time.monotonic_ns()}", **switches)
@@ -105,6 +109,19 @@ def endpoints(bench: Bench, found: dict[str, Any]) -> None:
                 )
 
 
+def inference(bench: Bench, found: dict[str, Any]) -> None:
+    """Bare Starlette and ours with its worker stand ready and are asked in turn."""
+    bare, iris, seconds = bench.bare(), bench.iris(), bench.plan.endpoint_seconds
+    with running(bare, worker=False), running(iris):
+        for system in (bare, iris):
+            measure.inference(system.port, bench.flowers, 16, 1)
+        for connections in INFERENCE_CONNECTIONS:
+            for name, system in (("bare", bare), ("iris", iris)):
+                found[f"inference {connections}"][name] = measure.inference(
+                    system.port, bench.flowers, connections, seconds
+                )
+
+
 def stock_drain(worker: str, name: str) -> Step:
     def step(bench: Bench, found: dict[str, Any]) -> None:
         jobs = bench.plan.simple_backlog if name == "simple" else bench.plan.forking_backlog
@@ -136,6 +153,7 @@ STEPS: tuple[Step, ...] = (
     article_end_to_end("preload", "preload"),
     ("ours: end to end", iris_end_to_end),
     ("enqueue endpoint", endpoints),
+    ("V2 inference", inference),
     stock_drain("simple", "simple"),
     stock_drain("as written", "forking"),
     ("ours: drain", iris_drain),
@@ -143,4 +161,11 @@ STEPS: tuple[Step, ...] = (
     cost("no disk", append_only=False),
     cost("no disk, no promises", append_only=False, promises=False),
 )
-KEYS = ("async", "latency", *(f"enqueue {connections}" for connections in CONNECTIONS), "drain", "cost")
+KEYS = (
+    "async",
+    "latency",
+    *(f"enqueue {connections}" for connections in CONNECTIONS),
+    *(f"inference {connections}" for connections in INFERENCE_CONNECTIONS),
+    "drain",
+    "cost",
+)

@@ -115,6 +115,18 @@ class Iris:
         self.children.start(part, command, self._env, ROOT)
 
 
+class Bare:
+    """Starlette with one page that does nothing: the most that any service on it could answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.children = Children(folder)
+        self.port = free_port()
+
+    def start_api(self) -> None:
+        self.children.start("bare", [sys.executable, HERE / "bare.py", str(self.port)], {}, ROOT)
+        wait_until(lambda: _serves(self.port, "/"), "bare Starlette")
+
+
 @contextmanager
 def run_folder() -> Iterator[Path]:
     """A folder for logs and Valkey's files; kept, and named, only when the run fails."""

@@ -1,8 +1,16 @@
--- Asks for the paths given as arguments in turn, and prints what it saw as one line of JSON.
+-- Sends the requests given as arguments in turn, and prints what it saw as one line of JSON.
+-- A request is a path to get, or a path and below it the JSON to post there.
 local requests, at = {}, 0
 
-function init(paths)
-  for i, path in ipairs(paths) do requests[i] = wrk.format('GET', path) end
+function init(arguments)
+  for i, argument in ipairs(arguments) do
+    local path, body = argument:match('^([^\n]*)\n?(.*)$')
+    if body == '' then
+      requests[i] = wrk.format('GET', path)
+    else
+      requests[i] = wrk.format('POST', path, {['Content-Type'] = 'application/json'}, body)
+    end
+  end
 end
 
 function request()

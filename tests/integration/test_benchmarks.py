@@ -30,6 +30,7 @@ def measured(speed: float) -> dict[str, Any]:
         "async": {"article": theirs, "preload": theirs, "iris": ours},
         "latency": {"article": slow, "preload": slow, "iris": fast, "iris waiting": fast},
         **{f"enqueue {count}": {"article": slow, "iris": fast} for count in (1, 16, 64)},
+        **{f"inference {count}": {"bare": slow, "iris": fast} for count in (16, 64)},
         "drain": {"simple": {"jobs_per_second": 1, **drained}, "iris": {"jobs_per_second": speed, **drained}},
         "cost": {
             name: {"throughput": share * 10, "drain": share * 10}
@@ -139,6 +140,13 @@ def test_the_plot_is_a_picture_with_one_line_a_ratio() -> None:
 )
 def test_a_response_counts_once_it_is_whole(received: bytes, reply: tuple[int, bytes, bool] | None) -> None:
     assert callers.split(received) == reply
+
+
+def test_a_request_is_a_path_or_a_path_with_json_below_it() -> None:
+    assert callers.asked("/x?a=1") == b"GET /x?a=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    head, _, body = callers.asked('/x\n{"a": "\n"}').partition(b"\r\n\r\n")
+    assert (head.splitlines()[0], body) == (b"POST /x HTTP/1.1", b'{"a": "\n"}')
+    assert b"Content-Length: 10" in head
 
 
 @pytest.mark.parametrize("name", sorted(without_promises.CUTS))
