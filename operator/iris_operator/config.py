@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from iris_operator.errors import InvalidSpec
 from iris_operator.manifests import Pods
@@ -52,10 +53,12 @@ class Settings:
                 raise InvalidSpec(f"{name} must be from {low:g} to {high:g}")
             return found
 
+        if (log_level := text("IRIS_LOG_LEVEL", cls.log_level)) not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise InvalidSpec(f"IRIS_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {log_level!r}")
         pods = cls().pods
         return cls(
             namespace=text("IRIS_NAMESPACE", cls.namespace),
-            redis_url=text("IRIS_REDIS_URL", cls.redis_url),
+            redis_url=_redis_url(text("IRIS_REDIS_URL", cls.redis_url)),
             pods=Pods(
                 image=text("IRIS_WORKER_IMAGE", pods.image),
                 redis_secret=text("IRIS_REDIS_SECRET", pods.redis_secret),
@@ -72,6 +75,17 @@ class Settings:
             ),
             health_port=int(number("IRIS_HEALTH_PORT", cls.health_port, 0, 65_535)),
             metrics_port=int(number("IRIS_METRICS_PORT", cls.metrics_port, 0, 65_535)),
-            log_level=text("IRIS_LOG_LEVEL", cls.log_level),
+            log_level=log_level,
             tick_seconds=number("IRIS_TICK_SECONDS", cls.tick_seconds, 0.05, 60),
         )
+
+
+def _redis_url(url: str) -> str:
+    """Refuse what is no URL of Redis; it may hold a password and is not repeated."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise InvalidSpec("IRIS_REDIS_URL must start with redis://, rediss:// or unix://")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise InvalidSpec("IRIS_REDIS_URL is not host:port after the user") from None
+    return url

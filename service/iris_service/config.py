@@ -261,9 +261,15 @@ class _Reader:
 
     def redis_url(self, name: str, default: str) -> str:
         url = self.text(name, default)
-        if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-            # the value may hold a password and is not repeated
+        # the value may hold a password, and what is wrong with it may be a piece of one: neither is repeated
+        if not url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError(f"{name} must start with redis://, rediss:// or unix://", field=name)
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise SettingsError(
+                f"{name} is not host:port after the user; a password must be percent-encoded", field=name
+            ) from None
         return url
 
     def tracing(self) -> TracingSettings:

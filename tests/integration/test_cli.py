@@ -158,11 +158,14 @@ def test_a_worker_refuses_an_artifact_that_is_not_the_published_one(tmp_path: Pa
     assert _rejected_worker(tmp_path)["code"] == "MODEL_REJECTED"
 
 
-@pytest.mark.parametrize("module", ["iris_service.worker", "iris_service.api", "iris_service.cli worker"])
-def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "entry",
+    ["worker", "api", "cli api", "cli worker", "cli recovery", "cli up"],
+)
+def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(entry: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *module.split()],
-        env={**os.environ, "IRIS_REDIS_URL": "localhost"},
+        [sys.executable, "-m", *f"iris_service.{entry}".split()],
+        env={**os.environ, "IRIS_REDIS_URL": "redis://:hun/ter2@redis:6379/0"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -170,7 +173,8 @@ def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(module: str
     )
     assert done.returncode == os.EX_CONFIG
     [line] = done.stderr.splitlines()
-    assert "IRIS_REDIS_URL must start with" in line
+    assert "IRIS_REDIS_URL is not host:port" in line
+    assert "hun" not in line
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from iris_service import config
-from iris_service.config import DriftSettings, Settings, without_password
+from iris_service.config import DriftSettings, RedisSettings, Settings, without_password
 from iris_service.errors import SettingsError
+from iris_service.jobs.client import connect, connect_async
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
@@ -61,10 +62,27 @@ def test_a_limit_is_accepted_at_its_bounds(value: str, read: int) -> None:
     assert Settings.from_env({"IRIS_BATCH_SIZE": value}).worker.batch_size == read
 
 
-def test_a_refused_url_does_not_repeat_its_password() -> None:
-    with pytest.raises(SettingsError) as refusal:
-        Settings.from_env({"IRIS_REDIS_URL": "http://:hunter2@nowhere"})
-    assert "hunter2" not in str(refusal.value)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://:hunter2@nowhere",
+        "redis://:hunt/er2@nowhere:6379",
+        "redis://:hunter2@nowhere:hunt",
+        "redis://[:hunt@::1",
+    ],
+)
+def test_a_refused_url_does_not_repeat_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="IRIS_REDIS_URL") as refusal:
+        Settings.from_env({"IRIS_REDIS_URL": url})
+    assert "hunt" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2@h/0?nonsense=1", "redis://:hunter2@h/0?socket_timeout=soon"])
+def test_an_option_redis_does_not_know_is_refused_before_anything_connects(url: str) -> None:
+    for open_client in (connect, connect_async):
+        with pytest.raises(SettingsError, match="IRIS_REDIS_URL") as refusal:
+            open_client(RedisSettings(url=url))
+        assert "hunter2" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

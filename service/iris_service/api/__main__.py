@@ -11,18 +11,11 @@ import structlog
 from iris_service.api import server
 from iris_service.api.app import build
 from iris_service.config import ApiSettings, Settings
+from iris_service.entry import run
 from iris_service.errors import SettingsError
 from iris_service.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
-
-
-def main() -> int:
-    try:
-        return serve(Settings.from_env())
-    except SettingsError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return os.EX_CONFIG
 
 
 def serve(settings: Settings) -> int:
@@ -48,4 +41,4 @@ def _listen(api: ApiSettings) -> socket.socket:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))

@@ -11,7 +11,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from iris_service.config import Settings
-from iris_service.errors import ModelRejected, SettingsError
+from iris_service.entry import run
+from iris_service.errors import ModelRejected
 from iris_service.telemetry import WorkerMetrics, configure_logging
 from iris_service.tracing.spans import open_spans
 
@@ -19,14 +20,6 @@ STUCK_GRACE_SECONDS = 15.0
 """A worker is silent during a prediction, for which it has its job's time limit, and says something every 2 s else."""
 
 _log = structlog.get_logger(__name__)
-
-
-def main() -> int:
-    try:
-        return serve(Settings.from_env())
-    except SettingsError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return os.EX_CONFIG
 
 
 def serve(settings: Settings) -> int:
@@ -90,4 +83,4 @@ def _serve_metrics(settings: Settings, metrics: WorkerMetrics, progress: Progres
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))
