@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
 
 from iris_service.errors import IrisError, JobNotFound
 from iris_service.jobs.keys import Target
@@ -35,10 +34,9 @@ class MemoryQueue:
     def pick(self, model: str = "") -> Target:
         return self.observe().route(model or self.target.model).pick(0)
 
-    async def submit(self, payload: Payload, target: Target) -> str:
+    async def submit(self, payload: Payload, target: Target, job_id: str) -> str:
         assert target == self.target
         self._check()
-        job_id = uuid4().hex
         self.submitted[job_id] = payload
         return job_id
 
@@ -46,7 +44,7 @@ class MemoryQueue:
         self._check()
         self.fetched += 1
         if job_id not in self.submitted:
-            raise JobNotFound("no such job, or its answer has expired")
+            raise JobNotFound
         self.waiters += 1
         try:
             async with asyncio.timeout(wait_seconds):

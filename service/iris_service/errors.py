@@ -65,9 +65,12 @@ class QueryTooLong(IrisError):
 
 
 class JobNotFound(IrisError):
-    """No such job, or its answer has expired: submit again."""
+    """No such job, none of this caller's, or its answer has expired: submit again."""
 
     code = "NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("no such job, or its answer has expired")  # the one sentence, whatever the reason
 
 
 class UnknownModel(IrisError):

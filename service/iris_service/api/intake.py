@@ -5,7 +5,6 @@ Knows nothing of paths or shapes; pages read requests and render answers, and do
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,12 @@ from iris_service.api.cards import Cards
 from iris_service.api.inputs import Flowers
 from iris_service.api.waiting import Waiting
 from iris_service.errors import IrisError, JobNotFound
+from iris_service.jobs.job_id import belongs_to, new_id
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
 from iris_service.schemas import Envelope, Payload
 from iris_service.telemetry import ApiMetrics
-
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Intake:
@@ -54,7 +52,8 @@ class Intake:
             trace = sending.context
             traced = (trace.parent, trace.state) if trace else ()
             payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time(), *traced)
-            job_id = await self._queue.submit(payload, target)
+            job_id = new_id(caller_of(request))
+            await self._queue.submit(payload, target, job_id)
             sending.accepted(job_id)
         request.scope["log"].update(job_id=job_id, model=target.model, version=target.version)
         self._metrics.accepted.labels(*target).inc()
@@ -63,11 +62,21 @@ class Intake:
     async def answer(self, request: Request, job_id: str, wait_seconds: float) -> Envelope | None:
         """Return the envelope of a job, or None while it has none; waits for it, but not for a caller that hangs up.
 
-        Raises `JobNotFound` or `QueueUnavailable`.
+        Raises `JobNotFound`, for a job of somebody else too, or `QueueUnavailable`.
         """
-        if not _JOB_ID.fullmatch(job_id):
-            raise JobNotFound("no such job, or its answer has expired")
-        request.scope["log"]["job_id"] = job_id
+        self._require_own(request, job_id)
         if wait_seconds == 0 or self._waiting.stopped:
             return await self._queue.fetch(job_id)
         return await self._waiting.wait(self._queue.fetch(job_id, wait_seconds), request.receive)
+
+    @staticmethod
+    def _require_own(request: Request, job_id: str) -> None:
+        if not belongs_to(job_id, caller_of(request)):
+            raise JobNotFound
+        request.scope["log"]["job_id"] = job_id
+
+
+def caller_of(request: Request) -> str | None:
+    """Return the name a caller has proved to be his; None while callers are not asked for any."""
+    name: str | None = request.scope.get("caller")
+    return name

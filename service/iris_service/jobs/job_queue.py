@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import structlog
@@ -22,6 +21,7 @@ from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
 from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
+from iris_service.jobs.job_id import new_id
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
 from iris_service.jobs.pressure import UNMEASURED_RETRY_SECONDS, retry_after_seconds
 from iris_service.jobs.watch import Observation, Watch
@@ -66,10 +66,10 @@ class JobQueue:
         route = self._watch.seen.route(model or self._default.model)
         return route.pick(random.random())  # noqa: S311  a share, not a secret
 
-    async def submit(self, payload: Payload, target: Target | None = None) -> str:
-        """Commit a job, for the version that `pick` returns if none is given; from here on it will have an answer.
+    async def submit(self, payload: Payload, target: Target | None = None, job_id: str = "") -> str:
+        """Commit a job and return its id, `job_id` unless that is empty; from here on it will have an answer.
 
-        Raises `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
+        Without a `target` it is for the version that `pick` returns. Raises `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
         """
         target = target or self.pick()
         if self._watch.seen.memory_ratio >= self._jobs.memory_limit_ratio:
@@ -77,7 +77,7 @@ class JobQueue:
         coalescer = self._submissions.get(target)
         if coalescer is None:
             coalescer = self._submissions[target] = Coalescer(partial(self._flush_submissions, target.queue))
-        job_id = uuid4().hex
+        job_id = job_id or new_id(None)
         data = msgspec.json.encode((TASK, None, (payload,), {}))
         if await self._ask(coalescer, (job_id, data)) == _FULL:
             raise QueueFull(
@@ -120,7 +120,7 @@ class JobQueue:
         if isinstance(found, bytes):
             return envelope_from_json(found)
         if not found:
-            raise JobNotFound("no such job, or its answer has expired")
+            raise JobNotFound
         return None
 
     async def _ask(self, coalescer: Coalescer[Any, Any], item: Any) -> Any:
