@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from iris_service.errors import IrisError, JobNotFound
+from iris_service.errors import IdempotencyConflict, IrisError, JobNotFound
 from iris_service.jobs.keys import Target
 from iris_service.jobs.pressure import QueueReading
 from iris_service.jobs.route import Route
@@ -17,6 +17,7 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self.submitted: dict[str, Payload] = {}
+        self.fingerprints: dict[str, str] = {}
         self.envelopes: dict[str, Envelope] = {}
         self.trouble: IrisError | None = None
         self.fetched = 0
@@ -34,11 +35,15 @@ class MemoryQueue:
     def pick(self, model: str = "") -> Target:
         return self.observe().route(model or self.target.model).pick(0)
 
-    async def submit(self, payload: Payload, target: Target, job_id: str) -> str:
+    async def commit(self, job_id: str, payload: Payload, target: Target, fingerprint: str = "") -> bool:
         assert target == self.target
         self._check()
-        self.submitted[job_id] = payload
-        return job_id
+        known = job_id in self.submitted
+        if known and self.fingerprints[job_id] != fingerprint:
+            raise IdempotencyConflict("another request")
+        self.submitted.setdefault(job_id, payload)
+        self.fingerprints[job_id] = fingerprint
+        return not known
 
     async def fetch(self, job_id: str, wait_seconds: float = 0.0) -> Envelope | None:
         self._check()

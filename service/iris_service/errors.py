@@ -73,6 +73,12 @@ class JobNotFound(IrisError):
         super().__init__("no such job, or its answer has expired")  # the one sentence, whatever the reason
 
 
+class IdempotencyConflict(IrisError):
+    """The key was used for another request: make a new key for a new request."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+
+
 class UnknownModel(IrisError):
     """No such model, or none of its versions that takes jobs has this name: ask which there are."""
 

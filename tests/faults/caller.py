@@ -11,8 +11,10 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from iris_service.api.idempotency import fingerprint
 from iris_service.config import Settings
 from iris_service.errors import QueueUnavailable, TryLater
+from iris_service.jobs.job_id import id_of_key
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.jobs.watch import Observation
@@ -58,6 +60,10 @@ class Caller:
         """Return the id of each row; raises what `JobQueue.submit` raises for the first refused one."""
         return self.run(self._submit_all(rows))
 
+    def submit_keyed(self, key: bytes, row: Row) -> bool:
+        """Submit under an idempotency key; returns whether that made a new job. Raises what `JobQueue.commit` does."""
+        return self.run(self._submit_keyed(key, row))
+
     def try_submit(self, row: Row) -> bool:
         """Return whether it was accepted; a refusal is counted."""
         return self.run(self._try(row))
@@ -92,6 +98,13 @@ class Caller:
         job_id = await self._queue.submit(payload)
         self.accepted[job_id] = row
         return job_id
+
+    async def _submit_keyed(self, key: bytes, row: Row) -> bool:
+        payload = Payload(rows=(row,), many=False, request_id="fault", accepted_at=time.time())
+        job_id = id_of_key(key, None)
+        is_new = await self._queue.commit(job_id, payload, TARGET, fingerprint(TARGET.model, payload))
+        self.accepted[job_id] = row
+        return is_new
 
     async def _submit_all(self, rows: Sequence[Row]) -> list[str]:
         return await asyncio.gather(*(self._submit(row) for row in rows))

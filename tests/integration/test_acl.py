@@ -22,7 +22,7 @@ from iris_operator.queues import Queues
 from iris_operator.spec import IrisModelSpec, ModelVersion
 from iris_service.errors import SettingsError
 from iris_service.jobs.acl import USERS, render
-from iris_service.jobs.keys import job_key, queue_keys, result_key
+from iris_service.jobs.keys import PENDING, job_key, queue_keys, result_key
 from servers import short_folder
 from stub_model import KILLS
 
@@ -69,6 +69,7 @@ def test_api_worker_and_recovery_need_no_more_than_their_users_may(rig: Rig) -> 
     caller = rig.caller_at(url(rig, "iris-api"))
     wait_until(lambda: caller.reading().redis_up, 10, "the API reads lengths, counts and memory")
     rows = [row for row, _ in zip(flowers(random.Random(1)), range(50), strict=False)]
+    assert caller.submit_keyed(b"order-7", rows[0])
     poison = caller.submit(*rows, (KILLS, 1.0, 1.0, 1.0))[-1]
     lost = caller.submit(rows[0])[0]
     rig.redis.set(job_key(lost), "not a hash")
@@ -95,6 +96,7 @@ DENIED = {
         ("GET", "someone:else"), ("HGETALL", job_key("x")), ("LPOP", KEYS.waiting), ("DEL", result_key("x")),
         ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"), ("SUBSCRIBE", "elsewhere"),
         ("HSET", "iris:route:iris", "a", "b"),
+        ("SET", KEYS.waiting, "x"), ("SET", job_key("x"), "x"), ("SET", PENDING, "x"),
     ],
     "iris-worker": [
         ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1"), ("EVAL", "return 1", "0"), FOREIGN,

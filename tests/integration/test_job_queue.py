@@ -101,7 +101,7 @@ def test_the_queue_takes_jobs_up_to_its_limit_and_not_one_more(valkey: redis.Red
 def test_a_reply_that_was_lost_does_not_make_a_second_job(valkey: redis.Redis, valkey_server: Valkey) -> None:
     async def story() -> None:
         async with opened(valkey_server) as queue:
-            item = ("f" * 32, b"data")
+            item = ("f" * 32, b"data", "")
             assert await queue._flush_submissions(TARGET.queue, [item]) == [1]
             assert await queue._flush_submissions(TARGET.queue, [item]) == [2]
             assert valkey.lrange(KEYS.waiting, 0, -1) == [b"f" * 32]

@@ -201,7 +201,7 @@ def test_who_comes_at_a_bad_time_is_told_when_to_come_back(
 
 
 class Surprise(MemoryQueue):
-    async def submit(self, *_: object) -> str:
+    async def commit(self, *_: object) -> bool:
         raise RuntimeError("secret detail")
 
 

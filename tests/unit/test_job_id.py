@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from iris_service.jobs.job_id import belongs_to, new_id
+from iris_service.jobs.job_id import belongs_to, id_of_key, new_id
 
 CALLERS = ["shop", "shop2", "system:serviceaccount:shop:checkout", "ünï·code", "x" * 1000, "a\0b"]
 
@@ -44,3 +44,17 @@ def test_an_id_with_one_digit_changed_is_not_his(position: int) -> None:
 @pytest.mark.parametrize("caller", [None, "shop"])
 def test_what_is_no_id_belongs_to_nobody(text: str, caller: str | None) -> None:
     assert not belongs_to(text, caller)
+
+
+@pytest.mark.parametrize("caller", [None, *CALLERS])
+def test_a_key_leads_to_the_same_id_again(caller: str | None) -> None:
+    job_id = id_of_key(b"order-7", caller)
+    assert job_id == id_of_key(b"order-7", caller)
+    assert belongs_to(job_id, caller)
+    assert job_id != id_of_key(b"order-8", caller)
+
+
+def test_a_key_of_one_caller_leads_to_no_job_of_another() -> None:
+    callers = [None, "", *CALLERS]
+    assert len({id_of_key(b"order-7", caller) for caller in callers}) == len(callers)
+    assert len({id_of_key(key, caller)[:20] for caller, key in (("ab", b"c"), ("a", b"bc"), ("", b"abc"))}) == 3

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from starlette.requests import Request
 
 from iris_service.api.cards import Cards
+from iris_service.api.idempotency import fingerprint, key_from_headers
 from iris_service.api.inputs import Flowers
 from iris_service.api.waiting import Waiting
 from iris_service.errors import IrisError, JobNotFound
-from iris_service.jobs.job_id import belongs_to, new_id
+from iris_service.jobs.job_id import belongs_to, id_of_key, new_id
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
@@ -47,16 +48,22 @@ class Intake:
             raise
 
     async def submit(self, request: Request, flowers: Flowers, target: Target) -> str:
-        """Commit a job for `target` and return its id; raises `TryLater`."""
+        """Commit a job for `target` and return its id; an idempotency key that is known leads to the job it stands for.
+
+        Raises `TryLater`, or `InvalidInput` or `IdempotencyConflict` because of that key.
+        """
+        key, caller = key_from_headers(request.scope["headers"]), caller_of(request)
+        job_id = new_id(caller) if key is None else id_of_key(key, caller)
         with request.scope["span"].sending(target.queue) as sending:
             trace = sending.context
             traced = (trace.parent, trace.state) if trace else ()
             payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time(), *traced)
-            job_id = new_id(caller_of(request))
-            await self._queue.submit(payload, target, job_id)
+            asked_for = "" if key is None else fingerprint(target.model, payload)
+            is_new = await self._queue.commit(job_id, payload, target, asked_for)
             sending.accepted(job_id)
         request.scope["log"].update(job_id=job_id, model=target.model, version=target.version)
-        self._metrics.accepted.labels(*target).inc()
+        if key is None or is_new:  # known though it has no key: its first reply was lost
+            self._metrics.accepted.labels(*target).inc()
         return job_id
 
     async def answer(self, request: Request, job_id: str, wait_seconds: float) -> Envelope | None:

@@ -16,6 +16,7 @@ STATUSES: Mapping[type[errors.IrisError], int] = {
     errors.MalformedBody: 400,
     errors.JobNotFound: 404,
     errors.UnknownModel: 404,
+    errors.IdempotencyConflict: 409,
     errors.BodyTooLarge: 413,
     errors.TooManyRows: 413,
     errors.QueryTooLong: 414,

@@ -9,6 +9,10 @@ another name agree once in 2**48 (3 * 10**14); it cannot be submitted, for calle
 id that never was: the same answer, and no look at Redis. The digits are no secret and need none: who computes them for
 another name still asks under his own.
 
+With an idempotency key the random digits are not random but a piece of SHA-256 over caller and key, so that the key
+leads to the same job again. Keys of two callers have nothing to do with each other; of anonymous callers the key is all
+there is, and who guesses it has the job.
+
 What remains: who may give himself names (create ServiceAccounts, say) and knows a foreign id can try 2**47 of them on
 his own machine, and would have to be admitted under the one that fits before the answer expires. Two ids of one caller
 collide, and so share an answer, with odds of 5 * 10**-10 while 36 million of his answers are kept (10,000 a second
@@ -35,6 +39,13 @@ def new_id(caller: str | None) -> str:
     return uuid4().hex if caller is None else _owned(token_hex(_RANDOM_DIGITS // 2), caller)
 
 
+def id_of_key(key: bytes, caller: str | None) -> str:
+    """Return the id that an idempotency key of `caller` stands for."""
+    name = sha256(b"" if caller is None else b"named " + _bytes(caller)).digest()  # of fixed length, as below
+    digits = sha256(b"iris idempotency key\0" + name + key).hexdigest()
+    return digits[:32] if caller is None else _owned(digits[:_RANDOM_DIGITS], caller)
+
+
 def belongs_to(job_id: str, caller: str | None) -> bool:
     """Return whether `job_id` is well formed and may be looked up by `caller`; takes the same time for any name."""
     if not _SHAPE.fullmatch(job_id):
@@ -46,5 +57,9 @@ def belongs_to(job_id: str, caller: str | None) -> bool:
 
 def _owned(random_digits: str, caller: str) -> str:
     # the digits have a fixed length and come first: no two pairs of digits and name are the same bytes
-    text = f"iris job owner\0{random_digits}{caller}".encode(errors="surrogatepass")
-    return random_digits + sha256(text).hexdigest()[:_OWNER_DIGITS]
+    owner = sha256(b"iris job owner\0" + _bytes(random_digits + caller)).hexdigest()
+    return random_digits + owner[:_OWNER_DIGITS]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")

@@ -16,7 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from iris_service.config import JobSettings, RedisSettings
-from iris_service.errors import JobNotFound, QueueFull, QueueUnavailable, TryLater
+from iris_service.errors import IdempotencyConflict, JobNotFound, QueueFull, QueueUnavailable, TryLater
 from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
 from iris_service.jobs.client import connect_async, stop_if_cancelled
@@ -29,8 +29,15 @@ from iris_service.schemas import Envelope, Payload, envelope_from_json
 
 GIVE_UP_SECONDS = 1.8
 """A request that Redis has not answered by then gets its 503."""
-_FULL = 0
+_FULL, _ACCEPTED, _TAKEN = 0, 1, 3
+"""Replies of `enqueue.lua`; the one that is missing says that the job is known."""
+_ENDING_SECONDS = 60
+"""More than recovery needs to answer a job whose worker died at the deadline: lease, sweep, and some patience."""
 _log = structlog.get_logger(__name__)
+
+
+Submission = tuple[str, bytes, str]
+"""A job's id, its data and its fingerprint."""
 
 
 class JobQueue:
@@ -44,7 +51,7 @@ class JobQueue:
         self._default = default
         self._client = connect_async(redis)
         self._enqueue = self._client.register_script(scripts.source("enqueue"))
-        self._submissions: dict[Target, Coalescer[tuple[str, bytes], int]] = {}
+        self._submissions: dict[Target, Coalescer[Submission, int]] = {}
         self._looks: Coalescer[str, bytes | bool] = Coalescer(self._flush_looks)
         self._answers = Answers(self._client)
         self._watch = Watch(self._client, default)
@@ -66,24 +73,35 @@ class JobQueue:
         route = self._watch.seen.route(model or self._default.model)
         return route.pick(random.random())  # noqa: S311  a share, not a secret
 
-    async def submit(self, payload: Payload, target: Target | None = None, job_id: str = "") -> str:
-        """Commit a job and return its id, `job_id` unless that is empty; from here on it will have an answer.
+    async def submit(self, payload: Payload, target: Target | None = None) -> str:
+        """Commit a job under a new id and return that; without a `target`, for the version that `pick` returns.
 
-        Without a `target` it is for the version that `pick` returns. Raises `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
+        Raises what `commit` raises.
         """
-        target = target or self.pick()
+        job_id = new_id(None)
+        await self.commit(job_id, payload, target or self.pick())
+        return job_id
+
+    async def commit(self, job_id: str, payload: Payload, target: Target, fingerprint: str = "") -> bool:
+        """Commit a job: from here on it will have an answer. Returns whether it is new, and not known under its id.
+
+        The fingerprint of an id that may come again says what it stands for. Raises `IdempotencyConflict` when that is
+        something else; `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
+        """
         if self._watch.seen.memory_ratio >= self._jobs.memory_limit_ratio:
             raise TryLater("the queue is short of memory", retry_after_seconds=self._retry_after(target))
         coalescer = self._submissions.get(target)
         if coalescer is None:
             coalescer = self._submissions[target] = Coalescer(partial(self._flush_submissions, target.queue))
-        job_id = job_id or new_id(None)
         data = msgspec.json.encode((TASK, None, (payload,), {}))
-        if await self._ask(coalescer, (job_id, data)) == _FULL:
+        reply = await self._ask(coalescer, (job_id, data, fingerprint))
+        if reply == _FULL:
             raise QueueFull(
                 f"{self._jobs.queue_limit} jobs are waiting already", retry_after_seconds=self._retry_after(target)
             )
-        return job_id
+        if reply == _TAKEN:
+            raise IdempotencyConflict("this Idempotency-Key stands for another request; a new request needs a new key")
+        return bool(reply == _ACCEPTED)
 
     async def fetch(self, job_id: str, wait_seconds: float = 0.0) -> Envelope | None:
         """Return a job's envelope, or None while it waits or runs; waits up to `wait_seconds` for it.
@@ -137,12 +155,12 @@ class JobQueue:
     def _retry_after(self, target: Target) -> int:
         return retry_after_seconds(self._watch.seen.queue(target), random.random())  # noqa: S311  jitter, not a secret
 
-    async def _flush_submissions(self, queue: str, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
+    async def _flush_submissions(self, queue: str, items: Sequence[Submission]) -> Sequence[int]:
         jobs = self._jobs
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         arguments: list[Any] = [
             queue, jobs.queue_limit, jobs.deadline_seconds, stamp,
-            jobs.timeout_seconds, jobs.attempts - 1, jobs.result_ttl_seconds,
+            jobs.timeout_seconds, jobs.attempts - 1, jobs.result_ttl_seconds, _fingerprint_seconds(jobs),
         ]  # fmt: skip
         for item in items:
             arguments += item
@@ -158,3 +176,8 @@ class JobQueue:
             envelope if envelope is not None else deadline is not None
             for envelope, deadline in zip(envelopes, deadlines, strict=True)
         ]
+
+
+def _fingerprint_seconds(jobs: JobSettings) -> int:
+    """Return how long a key is remembered: until the answer of a job that ran at its deadline has expired."""
+    return jobs.deadline_seconds + jobs.timeout_seconds + _ENDING_SECONDS + jobs.result_ttl_seconds
