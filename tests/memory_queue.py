@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from iris_service.errors import IdempotencyConflict, IrisError, JobNotFound
+from iris_service.errors import AlreadyAnswered, IdempotencyConflict, IrisError, JobNotFound
 from iris_service.jobs.keys import Target
 from iris_service.jobs.pressure import QueueReading
 from iris_service.jobs.route import Route
 from iris_service.jobs.watch import Observation
-from iris_service.schemas import Envelope, Payload
+from iris_service.schemas import Envelope, Failed, Payload
+
+CANCELLED = Failed("iris", "1", 0, "CANCELLED", "its caller has cancelled the job", 1.0)
 
 
 class MemoryQueue:
@@ -60,6 +62,14 @@ class MemoryQueue:
         finally:
             self.waiters -= 1
         return self.envelopes[job_id]
+
+    async def cancel(self, job_id: str) -> None:
+        self._check()
+        if job_id not in self.submitted:
+            raise JobNotFound
+        envelope = self.envelopes.setdefault(job_id, CANCELLED)
+        if envelope is not CANCELLED:
+            raise AlreadyAnswered("the job has its answer already")
 
     async def ping(self) -> None:
         self._check()

@@ -73,6 +73,18 @@ class JobNotFound(IrisError):
         super().__init__("no such job, or its answer has expired")  # the one sentence, whatever the reason
 
 
+class JobCancelled(IrisError):
+    """Its caller has cancelled the job: there will be no answer."""
+
+    code = "CANCELLED"
+
+
+class AlreadyAnswered(IrisError):
+    """The job has its answer, so there is nothing to cancel: fetch it, or let it expire."""
+
+    code = "ALREADY_ANSWERED"
+
+
 class IdempotencyConflict(IrisError):
     """The key was used for another request: make a new key for a new request."""
 

@@ -163,10 +163,10 @@ class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="state"):
     finished_at: float
 
 
-FailureCode = Literal["BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT", "WORKER_LOST", "EXPIRED", "UNREADABLE"]
+FailureCode = Literal["BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT", "WORKER_LOST", "EXPIRED", "UNREADABLE", "CANCELLED"]
 """BAD_INPUT: the rows do not fit the model · PREDICTION_FAILED: the model raised or answered nonsense ·
 TIMEOUT: it ran too long · WORKER_LOST: its workers died, attempts used up · EXPIRED: nobody took it before its
-deadline · UNREADABLE: what Redis held for it could not be read back."""
+deadline · UNREADABLE: what Redis held for it could not be read back · CANCELLED: its caller said so."""
 
 Envelope = Answered | Failed
 """What is written once under a job's result key."""

@@ -71,7 +71,8 @@ def test_api_worker_and_recovery_need_no_more_than_their_users_may(rig: Rig) -> 
     rows = [row for row, _ in zip(flowers(random.Random(1)), range(50), strict=False)]
     assert caller.submit_keyed(b"order-7", rows[0])
     poison = caller.submit(*rows, (KILLS, 1.0, 1.0, 1.0))[-1]
-    lost = caller.submit(rows[0])[0]
+    lost, unwanted = caller.submit(rows[0], rows[1])
+    assert caller.cancel(unwanted)
     rig.redis.set(job_key(lost), "not a hash")
     foreign = Queue(TARGET.queue, connection=rig.redis, serializer=JSONSerializer).enqueue("operator.add", 1, 2)
     first = rig.start_worker(url=worker_url)
@@ -97,6 +98,9 @@ DENIED = {
         ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"), ("SUBSCRIBE", "elsewhere"),
         ("HSET", "iris:route:iris", "a", "b"),
         ("SET", KEYS.waiting, "x"), ("SET", job_key("x"), "x"), ("SET", PENDING, "x"),
+        ("RENAMENX", result_key("x"), result_key("y")), ("RENAMENX", job_key("x"), result_key("y")),
+        ("DEL", KEYS.waiting), ("DEL", PENDING), ("LREM", "elsewhere", "1", "x"), ("ZREM", KEYS.running, "x"),
+        ("LRANGE", KEYS.waiting, "0", "-1"), ("ZRANGE", PENDING, "0", "-1"), ("EXPIRE", result_key("x"), "0"),
     ],
     "iris-worker": [
         ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1"), ("EVAL", "return 1", "0"), FOREIGN,
@@ -118,6 +122,15 @@ def test_a_user_is_denied_what_it_has_no_need_for(rig: Rig, user: str) -> None:
         for command in DENIED[user]:
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*command)
+
+
+def test_the_api_may_put_an_answer_where_there_is_none_and_change_none(rig: Rig) -> None:
+    rig.redis.set(result_key("x"), "the answer")
+    with redis.Redis.from_url(url(rig, "iris-api")) as client:
+        client.set("iris:draft:x", "forged")
+        assert not client.renamenx("iris:draft:x", result_key("x"))
+        assert client.renamenx("iris:draft:x", result_key("y"))
+    assert rig.redis.get(result_key("x")) == b"the answer"
 
 
 @pytest.mark.parametrize("user", USERS)

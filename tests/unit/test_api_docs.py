@@ -33,7 +33,7 @@ def test_every_error_is_documented_with_its_status_and_no_other_is() -> None:
     assert known == ROWS
 
 
-@pytest.mark.parametrize("reason", get_args(FailureCode))
+@pytest.mark.parametrize("reason", sorted({*get_args(FailureCode)} - {"CANCELLED"}))  # that one is no fault: 410
 def test_every_reason_of_a_failed_job_is_documented(reason: str) -> None:
     assert f"| `{reason}` |" in DOCS
 

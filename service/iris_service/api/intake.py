@@ -15,12 +15,12 @@ from iris_service.api.cards import Cards
 from iris_service.api.idempotency import fingerprint, key_from_headers
 from iris_service.api.inputs import Flowers
 from iris_service.api.waiting import Waiting
-from iris_service.errors import IrisError, JobNotFound
+from iris_service.errors import IrisError, JobCancelled, JobNotFound
 from iris_service.jobs.job_id import belongs_to, id_of_key, new_id
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
-from iris_service.schemas import Envelope, Payload
+from iris_service.schemas import Envelope, Failed, Payload
 from iris_service.telemetry import ApiMetrics
 
 
@@ -69,12 +69,24 @@ class Intake:
     async def answer(self, request: Request, job_id: str, wait_seconds: float) -> Envelope | None:
         """Return the envelope of a job, or None while it has none; waits for it, but not for a caller that hangs up.
 
-        Raises `JobNotFound`, for a job of somebody else too, or `QueueUnavailable`.
+        Raises `JobNotFound`, for a job of somebody else too, `JobCancelled` or `QueueUnavailable`.
         """
         self._require_own(request, job_id)
         if wait_seconds == 0 or self._waiting.stopped:
-            return await self._queue.fetch(job_id)
-        return await self._waiting.wait(self._queue.fetch(job_id, wait_seconds), request.receive)
+            envelope = await self._queue.fetch(job_id)
+        else:
+            envelope = await self._waiting.wait(self._queue.fetch(job_id, wait_seconds), request.receive)
+        if isinstance(envelope, Failed) and envelope.code == "CANCELLED":
+            raise JobCancelled(envelope.error)
+        return envelope
+
+    async def cancel(self, request: Request, job_id: str) -> None:
+        """End a job without an answer; again is fine.
+
+        Raises `JobNotFound`, for a job of somebody else too, `AlreadyAnswered` or `QueueUnavailable`.
+        """
+        self._require_own(request, job_id)
+        await self._queue.cancel(job_id)
 
     @staticmethod
     def _require_own(request: Request, job_id: str) -> None:

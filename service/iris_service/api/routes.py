@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import NOT_READY, READY, json_response, result_body, server_timing
+from iris_service.api.answers import CANCELLED, NOT_READY, READY, json_response, result_body, server_timing
 from iris_service.api.cards import Cards
 from iris_service.api.inputs import flower_from_query, flowers_from_json, read_body, wait_from_query
 from iris_service.api.intake import Intake
@@ -21,7 +21,7 @@ PREFIX = "/iris/api/v1.0"
 
 
 class Predictions:
-    """Submit, status and result, for the versions that the route of the default model names."""
+    """Submit, status, result and cancel, for the versions that the route of the default model names."""
 
     def __init__(self, intake: Intake, cards: Cards, limits: ApiSettings) -> None:
         self._intake = intake
@@ -36,6 +36,7 @@ class Predictions:
             getpred,
             Route(f"{PREFIX}/status/{{job_id}}", self.status),
             Route(f"{PREFIX}/result/{{job_id}}", self.result),
+            Route(f"{PREFIX}/jobs/{{job_id}}", self.cancel, methods=["DELETE"]),
         )
 
     async def getpred(self, request: Request) -> Response:
@@ -70,6 +71,10 @@ class Predictions:
         width = len(envelope.rows[0]) if envelope.rows else 0
         classes = self._cards.classes(Target(envelope.model, envelope.version), width)
         return json_response(result_body(envelope, classes), headers={"Server-Timing": server_timing(envelope)})
+
+    async def cancel(self, request: Request) -> Response:
+        await self._intake.cancel(request, request.path_params["job_id"])
+        return json_response(CANCELLED)
 
     async def _fetch(self, request: Request) -> Envelope | None:
         limits = self._limits

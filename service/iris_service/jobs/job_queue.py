@@ -16,7 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from iris_service.config import JobSettings, RedisSettings
-from iris_service.errors import IdempotencyConflict, JobNotFound, QueueFull, QueueUnavailable, TryLater
+from iris_service.errors import AlreadyAnswered, IdempotencyConflict, JobNotFound, QueueFull, QueueUnavailable, TryLater
 from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers
 from iris_service.jobs.client import connect_async, stop_if_cancelled
@@ -25,10 +25,12 @@ from iris_service.jobs.job_id import new_id
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
 from iris_service.jobs.pressure import UNMEASURED_RETRY_SECONDS, retry_after_seconds
 from iris_service.jobs.watch import Observation, Watch
-from iris_service.schemas import Envelope, Payload, envelope_from_json
+from iris_service.schemas import Envelope, Failed, Payload, envelope_from_json, envelope_to_json
 
 GIVE_UP_SECONDS = 1.8
 """A request that Redis has not answered by then gets its 503."""
+MOST_CANCELS = 16
+"""Jobs one script cancels: it looks for each in a list that may be long (up to 10 ms in one of 100,000)."""
 _FULL, _ACCEPTED, _TAKEN = 0, 1, 3
 """Replies of `enqueue.lua`; the one that is missing says that the job is known."""
 _ENDING_SECONDS = 60
@@ -51,8 +53,10 @@ class JobQueue:
         self._default = default
         self._client = connect_async(redis)
         self._enqueue = self._client.register_script(scripts.source("enqueue"))
+        self._cancel = self._client.register_script(scripts.source("cancel"))
         self._submissions: dict[Target, Coalescer[Submission, int]] = {}
         self._looks: Coalescer[str, bytes | bool] = Coalescer(self._flush_looks)
+        self._cancels: Coalescer[str, bytes | int] = Coalescer(self._flush_cancels, largest=MOST_CANCELS)
         self._answers = Answers(self._client)
         self._watch = Watch(self._client, default)
 
@@ -121,6 +125,22 @@ class JobQueue:
                 await asyncio.wait((announced,), timeout=min(left, LOOK_AGAIN_SECONDS))
         return envelope if envelope is not None else await self._look(job_id)
 
+    async def cancel(self, job_id: str) -> None:
+        """End a job that has no answer: one that waits is gone at once, one that runs will be answered in vain.
+
+        Who waits for it in this process hears of it, elsewhere within `LOOK_AGAIN_SECONDS`. Twice is fine.
+
+        Raises `AlreadyAnswered`, `JobNotFound` or `QueueUnavailable`.
+        """
+        reply = await self._ask(self._cancels, job_id)
+        if isinstance(reply, bytes):
+            envelope = envelope_from_json(reply)
+            if not isinstance(envelope, Failed) or envelope.code != "CANCELLED":
+                raise AlreadyAnswered("the job has its answer already")
+        elif not reply:
+            raise JobNotFound
+        self._answers.look_again(job_id)
+
     async def ping(self) -> None:
         """Return when Redis answers; raises `QueueUnavailable`."""
         try:
@@ -165,6 +185,15 @@ class JobQueue:
         for item in items:
             arguments += item
         replies: list[int] = await self._enqueue(args=arguments)
+        return replies
+
+    async def _flush_cancels(self, job_ids: Sequence[str]) -> Sequence[bytes | int]:
+        envelope = Failed(
+            model="", version="", attempt=0, code="CANCELLED", error="its caller has cancelled the job",
+            finished_at=round(time.time(), 6),
+        )  # fmt: skip
+        arguments: list[Any] = [self._jobs.result_ttl_seconds, envelope_to_json(envelope), *job_ids]
+        replies: list[bytes | int] = await self._cancel(args=arguments)
         return replies
 
     async def _flush_looks(self, job_ids: Sequence[str]) -> Sequence[bytes | bool]:
