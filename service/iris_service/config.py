@@ -79,6 +79,24 @@ class ApiSettings:
     """IRIS_MAX_QUERY_BYTES: longer query strings get 414."""
     max_wait_seconds: float = 30.0
     """IRIS_MAX_WAIT_SECONDS: upper bound of ?wait=."""
+    max_json_depth: int = 32
+    """IRIS_MAX_JSON_DEPTH: a body with lists and objects nested more deeply gets 400."""
+    max_head_bytes: int = 16_384
+    """IRIS_MAX_HEAD_BYTES: a longer request line with its headers gets 431."""
+    receive_seconds: float = 10.0
+    """IRIS_RECEIVE_SECONDS: a request, or the first one of a connection, that has not arrived by then gets 408."""
+    send_seconds: float = 30.0
+    """IRIS_SEND_SECONDS: who takes none of his answer for so long is hung up on."""
+    keep_alive_seconds: int = 65
+    """IRIS_KEEP_ALIVE_SECONDS: an idle connection is kept so long; more than the 60 s of common proxies, for who closes
+    first should be the one who sends the next request."""
+    max_connections: int = 4096
+    """IRIS_MAX_CONNECTIONS: one more takes the place of the one that has been idle for longest; while all are being
+    answered it gets 503."""
+    max_bodies_bytes: int = 67_108_864
+    """IRIS_MAX_BODIES_BYTES: bytes of request bodies in hand at one time; who sends more gets 503."""
+    stop_seconds: int = 10
+    """IRIS_STOP_SECONDS: how long running requests have when the process is asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +197,14 @@ class Settings:
                 max_rows=reader.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
                 max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
                 max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
+                max_json_depth=reader.whole("IRIS_MAX_JSON_DEPTH", ApiSettings.max_json_depth, 4, 200),
+                max_head_bytes=reader.whole("IRIS_MAX_HEAD_BYTES", ApiSettings.max_head_bytes, 1024, 1 << 20),
+                receive_seconds=reader.number("IRIS_RECEIVE_SECONDS", ApiSettings.receive_seconds, 0.1, 600),
+                send_seconds=reader.number("IRIS_SEND_SECONDS", ApiSettings.send_seconds, 0.1, 600),
+                keep_alive_seconds=reader.whole("IRIS_KEEP_ALIVE_SECONDS", ApiSettings.keep_alive_seconds, 1, 3600),
+                max_connections=reader.whole("IRIS_MAX_CONNECTIONS", ApiSettings.max_connections, 1, 1_000_000),
+                max_bodies_bytes=reader.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
+                stop_seconds=reader.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
             ),
             worker=WorkerSettings(
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
@@ -198,6 +224,9 @@ class Settings:
                 format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
             ),
         )
+        if settings.api.max_bodies_bytes < settings.api.max_body_bytes:
+            name = "IRIS_MAX_BODIES_BYTES"
+            raise SettingsError(f"{name} must not be less than IRIS_MAX_BODY_BYTES, one body", field=name)
         reader.refuse_unknown()
         if settings.drift.minimum_rows > settings.drift.window_rows / 2:
             name = "IRIS_DRIFT_MIN_ROWS"

@@ -15,6 +15,9 @@ from iris_service.errors import InvalidInput, MalformedBody
 Row = tuple[float, ...]
 """One flower: a value for each feature, in the order of the signature, in the feature's unit."""
 
+MAX_DEPTH = 32
+"""Levels of lists and objects in JSON, where no setting says otherwise."""
+
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -90,13 +93,42 @@ def decimal_from_text(name: str, text: str) -> float:
     return float(text)
 
 
-def parse_json(body: bytes) -> Any:
-    """Parse strict JSON: UTF-8 without a mark, no NaN or Infinity, no duplicate keys, not endlessly deep."""
+def parse_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse strict JSON: UTF-8 without a mark, no NaN or Infinity, no duplicate keys, nested no deeper than allowed."""
+    if is_deeper_than(max_depth, body):
+        raise MalformedBody(f"the body is nested more than {max_depth} levels deep")
     try:
         text = body.decode("utf-8")
         return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
     except (UnicodeDecodeError, ValueError, RecursionError) as exc:
         raise MalformedBody(f"the body is not valid JSON: {_short_reason(exc)}") from exc
+
+
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*"')
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_ALL_ELSE = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+def is_deeper_than(most: int, body: bytes) -> bool:
+    """Return whether JSON opens more than `most` lists and objects inside each other.
+
+    Before it is parsed, and without a step of Python a byte: of the body only the brackets are left, and then, once for
+    each level, the innermost pairs are taken out. What is no JSON may be called either; the parser will refuse it.
+    """
+    if body.count(b"[") + body.count(b"{") <= most:
+        return False  # the usual case
+    body = _ESCAPED.sub(b"", body) if b"\\" in body else body
+    brackets = _STRING.sub(b"", body.translate(_ONE_KIND, _ALL_ELSE))
+    too_many = b"[" * (most + 1)
+    for _ in range(most):
+        if too_many in brackets:
+            return True
+        rest = brackets.replace(b"[]", b"")
+        if len(rest) == len(brackets):
+            return False
+        brackets = rest
+    return b"[]" in brackets
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,6 +147,8 @@ def _short_reason(exc: Exception) -> str:
         return "it is not UTF-8"
     if isinstance(exc, RecursionError):
         return "it is nested too deeply"
+    if "integer string conversion" in str(exc):
+        return "a number has too many digits"
     return str(exc)[:120]
 
 

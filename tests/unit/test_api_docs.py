@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from iris_service.api import problems, server
+from iris_service.api import problems, refusals
 from iris_service.config import ApiSettings
 from iris_service.errors import IrisError
 from iris_service.schemas import FailureCode
@@ -28,7 +28,7 @@ def with_subclasses(kind: type[IrisError]) -> set[type[IrisError]]:
 def test_every_error_is_documented_with_its_status_and_no_other_is() -> None:
     known = {(problems.status_of(kind), kind.code) for mapped in problems.STATUSES for kind in with_subclasses(mapped)}
     known |= {(status, code) for status, (code, _) in problems.PAGES.items()}
-    known |= {refusal[:2] for refusal in server.REFUSALS}
+    known |= {refusal[:2] for refusal in refusals.REFUSALS}
     known |= {(500, "INTERNAL_SERVER_ERROR"), (503, "SERVICE_NOT_READY")}
     assert known == ROWS
 
@@ -45,9 +45,13 @@ def test_the_limits_are_documented_with_their_defaults() -> None:
         f"| {api.max_rows} | `IRIS_MAX_ROWS` |",
         f"| {api.max_query_bytes} bytes | `IRIS_MAX_QUERY_BYTES` |",
         f"| {api.max_wait_seconds:g} s | `IRIS_MAX_WAIT_SECONDS` |",
-        f"| {server.MAX_HEAD_BYTES >> 10} KiB | fixed |",
-        f"| {server.RECEIVE_SECONDS:g} s | fixed |",
-        f"| {server.KEEP_ALIVE_SECONDS} s | fixed |",
-        f"| {server.GRACEFUL_STOP_SECONDS} s | fixed |",
+        f"| {api.max_json_depth} levels | `IRIS_MAX_JSON_DEPTH` |",
+        f"| {api.max_head_bytes >> 10} KiB | `IRIS_MAX_HEAD_BYTES` |",
+        f"| {api.receive_seconds:g} s | `IRIS_RECEIVE_SECONDS` |",
+        f"| {api.send_seconds:g} s | `IRIS_SEND_SECONDS` |",
+        f"| {api.keep_alive_seconds} s | `IRIS_KEEP_ALIVE_SECONDS` |",
+        f"| {api.max_connections} | `IRIS_MAX_CONNECTIONS` |",
+        f"| {api.max_bodies_bytes >> 20} MiB | `IRIS_MAX_BODIES_BYTES` |",
+        f"| {api.stop_seconds} s | `IRIS_STOP_SECONDS` |",
     ):
         assert row in DOCS

@@ -36,6 +36,10 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_DRIFT_WINDOW_SECONDS", "2592001"),
         ("IRIS_DRIFT_MIN_ROWS", "99"),
         ("IRIS_DRIFT_MIN_ROWS", "50001"),
+        ("IRIS_MAX_BODIES_BYTES", "1048575"),
+        ("IRIS_MAX_JSON_DEPTH", "3"),
+        ("IRIS_RECEIVE_SECONDS", "inf"),
+        ("IRIS_KEEP_ALIVE_SECONDS", "1.5"),
         ("IRIS_MAX_ROWZ", "5"),
     ],
 )

@@ -82,12 +82,12 @@ def _check_content(headers: Headers) -> None:
         raise UnsupportedBody("the body must not be compressed")
 
 
-def flowers_from_json(body: bytes, max_rows: int, signature: Signature) -> Flowers:
+def flowers_from_json(body: bytes, max_rows: int, max_depth: int, signature: Signature) -> Flowers:
     """Read one flower by feature names, or the rows under `data`.
 
     Raises `MalformedBody`, `TooManyRows`, or `InvalidInput` naming the field and, in `data`, the row.
     """
-    sent = parse_json(body)
+    sent = parse_json(body, max_depth)
     if not isinstance(sent, dict):
         raise InvalidInput('the body must be an object: one flower, or {"data": [[...], ...]}')
     if "data" not in sent:

@@ -52,7 +52,8 @@ class Predictions:
     async def _submit_body(self, request: Request) -> Response:
         body = await read_body(request, self._limits.max_body_bytes)
         target, card = self._intake.draw()
-        flowers = flowers_from_json(body, self._limits.max_rows, card.signature)
+        limits = self._limits
+        flowers = flowers_from_json(body, limits.max_rows, limits.max_json_depth, card.signature)
         job_id = await self._intake.submit(request, flowers, target)
         return json_response({"job_id": job_id}, 202, {"Location": f"{PREFIX}/result/{job_id}"})
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from iris_service.config import Settings
 from iris_service.supervisor.child import ChildSpec
 
-API_STOP_SECONDS = 12.0
-"""It gives its callers ten."""
+API_GRACE_SECONDS = 2.0
+"""On top of what it gives its callers."""
 RECOVERY_STOP_SECONDS = 10.0
 WORKER_GRACE_SECONDS = 2.0
 """On top of the time limit of the job in hand."""
@@ -30,7 +30,7 @@ def our_children(settings: Settings, env: Mapping[str, str], workers: int) -> li
             )
             for number in range(1, workers + 1)
         ),
-        ChildSpec("api", 2, _iris("api"), env, API_STOP_SECONDS),
+        ChildSpec("api", 2, _iris("api"), env, settings.api.stop_seconds + API_GRACE_SECONDS),
     ]
 
 
