@@ -79,6 +79,10 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the API's result")
 
 
+def _key_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the caller it is for: letters, digits and . _ -")
+
+
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _version_argument(parser, "version to publish (default: the next number)")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where to publish (IRIS_MODELS, else models)")
@@ -135,6 +139,7 @@ COMMANDS = (
     Command(
         "run it", "recovery", "gives the jobs of lost workers to others", commands.recovery, _no_arguments, "worker"
     ),
+    Command("run it", "key", "make an API key, and its line for the API", commands.key, _key_arguments, "api"),
     Command(
         "use it", "predict", "classify one flower, here or on a server", commands.predict, _predict_arguments, "worker"
     ),

@@ -48,6 +48,19 @@ def api(_arguments: argparse.Namespace) -> int:
     return serve(Settings.from_env())
 
 
+def key(arguments: argparse.Namespace) -> int:
+    """The line to stdout, to be appended to the file; the key to stderr, to be given away."""
+    from iris_service.api.api_keys import new_key
+
+    made = new_key(arguments.name)
+    print(
+        f"the key of {arguments.name}, shown this once:\n  {made.key}\nits line for IRIS_API_KEYS_FILE:",
+        file=sys.stderr,
+    )
+    print(made.line)
+    return 0
+
+
 def worker(_arguments: argparse.Namespace) -> int:
     from iris_service.worker.__main__ import serve
 
@@ -87,7 +100,8 @@ def _local_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 def _remote_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     from iris_service.remote import Remote
 
-    remote = Remote(arguments.url, lambda sentence: print(sentence, file=sys.stderr))
+    api_key = Settings.from_env().client.api_key
+    remote = Remote(arguments.url, lambda sentence: print(sentence, file=sys.stderr), api_key)
     return [(share.name, share.probability) for share in remote.predict(arguments.values)]
 
 

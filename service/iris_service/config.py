@@ -100,6 +100,36 @@ class ApiSettings:
 
 
 @dataclass(frozen=True)
+class AccessSettings:
+    """Who may use the API, and how much of it one caller may. Limits are of each process."""
+
+    mode: str = "none"
+    """IRIS_AUTH: none, api-key, or tokenreview (the tokens of Kubernetes ServiceAccounts)."""
+    keys_file: Path | None = None
+    """IRIS_API_KEYS_FILE: a line `name:sha256:<64 hexadecimal digits>` for each key; read again when it changes."""
+    audience: str = "iris"
+    """IRIS_TOKEN_AUDIENCE: what a ServiceAccount's token must have been made for."""
+    token_cache_seconds: float = 60.0
+    """IRIS_TOKEN_CACHE_SECONDS: how long a good token is not asked about again, and so how late a revoked one is."""
+    api_server: str = ""
+    """host:port of the Kubernetes API, from KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT."""
+    service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """IRIS_SERVICE_ACCOUNT_FOLDER: this pod's own `token` and `ca.crt`, with which it asks about others' tokens."""
+    caller_rate: float = 0.0
+    """IRIS_CALLER_RATE: requests a second of one caller, who may save up one second of them; 0 is no limit."""
+    caller_in_flight: int = 1000
+    """IRIS_CALLER_IN_FLIGHT: requests of one caller at the same time, those that wait for an answer included."""
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What `iris predict --url` brings along."""
+
+    api_key: str = field(default="", repr=False)
+    """IRIS_API_KEY: the key, or token, that a server with IRIS_AUTH asks for."""
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """One worker process."""
 
@@ -157,6 +187,8 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    client: ClientSettings = field(default_factory=ClientSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
@@ -206,6 +238,19 @@ class Settings:
                 max_bodies_bytes=reader.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
                 stop_seconds=reader.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
             ),
+            access=AccessSettings(
+                mode=reader.choice("IRIS_AUTH", ("none", "api-key", "tokenreview")),
+                keys_file=reader.optional_path("IRIS_API_KEYS_FILE"),
+                audience=reader.text("IRIS_TOKEN_AUDIENCE", AccessSettings.audience),
+                token_cache_seconds=reader.number(
+                    "IRIS_TOKEN_CACHE_SECONDS", AccessSettings.token_cache_seconds, 0, 60
+                ),
+                api_server=reader.host_and_port("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"),
+                service_account=Path(reader.text("IRIS_SERVICE_ACCOUNT_FOLDER", str(AccessSettings.service_account))),
+                caller_rate=reader.number("IRIS_CALLER_RATE", AccessSettings.caller_rate, 0, 1_000_000),
+                caller_in_flight=reader.whole("IRIS_CALLER_IN_FLIGHT", AccessSettings.caller_in_flight, 1, 1_000_000),
+            ),
+            client=ClientSettings(api_key=reader.header("IRIS_API_KEY")),
             worker=WorkerSettings(
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
                 max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
@@ -224,14 +269,25 @@ class Settings:
                 format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
             ),
         )
-        if settings.api.max_bodies_bytes < settings.api.max_body_bytes:
-            name = "IRIS_MAX_BODIES_BYTES"
-            raise SettingsError(f"{name} must not be less than IRIS_MAX_BODY_BYTES, one body", field=name)
+        settings._refuse_contradictions()
         reader.refuse_unknown()
-        if settings.drift.minimum_rows > settings.drift.window_rows / 2:
+        return settings
+
+    def _refuse_contradictions(self) -> None:
+        if self.drift.minimum_rows > self.drift.window_rows / 2:
             name = "IRIS_DRIFT_MIN_ROWS"
             raise SettingsError(f"{name} must be at most half of IRIS_DRIFT_WINDOW_ROWS", field=name)
-        return settings
+        if self.api.max_bodies_bytes < self.api.max_body_bytes:
+            name = "IRIS_MAX_BODIES_BYTES"
+            raise SettingsError(f"{name} must not be less than IRIS_MAX_BODY_BYTES, one body", field=name)
+        if (self.access.mode == "api-key") != (self.access.keys_file is not None):
+            name = "IRIS_API_KEYS_FILE"
+            raise SettingsError(f"{name} and IRIS_AUTH=api-key need each other", field=name)
+        if self.access.mode == "tokenreview" and not self.access.api_server:
+            name = "IRIS_AUTH"
+            raise SettingsError(
+                f"{name}=tokenreview works in a cluster only: KUBERNETES_SERVICE_HOST is not set", field=name
+            )
 
 
 def environment(overrides: Mapping[str, str]) -> dict[str, str]:
@@ -313,6 +369,22 @@ class _Reader:
             endpoint=of_traces("ENDPOINT") if wanted else "",
             protocol=of_traces("PROTOCOL") or TracingSettings.protocol,
         )
+
+    def optional_path(self, name: str) -> Path | None:
+        text = self.text(name, "")
+        return Path(text) if text else None
+
+    def header(self, name: str) -> str:
+        """A secret that travels in an HTTP header; it is not repeated."""
+        value = self.text(name, "")
+        if not re.fullmatch("[!-~]*", value):
+            raise SettingsError(f"{name} must be printable ASCII without spaces", field=name)
+        return value
+
+    def host_and_port(self, host: str, port: str) -> str:
+        """Empty without a host."""
+        found = self.text(host, "")
+        return f"{f'[{found}]' if ':' in found else found}:{self.whole(port, 443, 1, 65_535)}" if found else ""
 
     def refuse_unknown(self) -> None:
         for name in sorted(self.env):

@@ -28,6 +28,12 @@ class CannotStart(IrisError):
     code = "CANNOT_START"
 
 
+class Unauthenticated(IrisError):
+    """The caller has not shown who he is: send a key or token that is known here."""
+
+    code = "UNAUTHENTICATED"
+
+
 class MalformedBody(IrisError):
     """The bytes are not what their content type says: mend the encoder."""
 
@@ -113,6 +119,18 @@ class QueueUnavailable(TryLater):
     """Redis cannot be reached or refuses writes: repeat the request later."""
 
     code = "QUEUE_UNAVAILABLE"
+
+
+class TooManyRequests(TryLater):
+    """This caller asks for more than one caller may: repeat the request later, or ask less."""
+
+    code = "TOO_MANY_REQUESTS"
+
+
+class AuthenticationUnavailable(TryLater):
+    """Nobody can be asked right now whether a token is good: repeat the request later."""
+
+    code = "AUTHENTICATION_UNAVAILABLE"
 
 
 class ModelNotReady(TryLater):

@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
@@ -45,11 +45,14 @@ class _Answer(msgspec.Struct, frozen=True):
 class Remote:
     """One server, by the URL of its root."""
 
-    def __init__(self, url: str, tell: Tell, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, url: str, tell: Tell, api_key: str = "", patience_seconds: float = PATIENCE_SECONDS) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
             raise InvalidInput(f"--url must start with http:// or https://, not {url!r}", field="url")
         self._root = url.rstrip("/") + PATH
         self._tell = tell
+        self._headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        )
         self._deadline = time.monotonic() + patience_seconds
 
     def predict(self, row: Sequence[float]) -> list[Share]:
@@ -66,7 +69,7 @@ class Remote:
 
     def _ask(self, url: str, body: bytes | None = None) -> _Answer:
         while True:
-            status, retry_after, answer = _exchange(url, body)
+            status, retry_after, answer = _exchange(url, body, self._headers)
             if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 return answer
             reason = answer.error or answer.code or f"HTTP {status}"
@@ -81,9 +84,9 @@ class Remote:
         time.sleep(seconds)
 
 
-def _exchange(url: str, body: bytes | None) -> tuple[int, float, _Answer]:
+def _exchange(url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, float, _Answer]:
     """Status, seconds of Retry-After, and what the body says."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  checked above
+    request = urllib.request.Request(url, body, dict(headers))  # noqa: S310  checked above
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
             return response.status, 0.0, _parse(response.read())

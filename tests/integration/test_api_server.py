@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 import socket
 import subprocess
@@ -11,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -117,7 +114,8 @@ def test_a_stop_answers_those_who_wait_and_exits_cleanly(valkey_server: Valkey, 
         assert read_all(connection).startswith(b"HTTP/1.1 202 ")
     assert time.monotonic() - began < 5  # 0.5 s measured
     assert api.lines[-1]["event"] == "api stopped"
-    assert not [line for line in api.lines if line["level"] in ("warning", "error")]
+    complaints = [line["event"] for line in api.lines if line["level"] in ("warning", "error")]
+    assert complaints == ["no authentication: whoever reaches this address may use it"]
 
 
 def test_without_redis_requests_fail_fast_and_recover_by_themselves(own_valkey: Valkey) -> None:
@@ -164,31 +162,6 @@ def test_an_api_without_redis_or_model_starts_and_says_why() -> None:
         assert api.stop() == 0
 
 
-def exchange(api: ApiProcess, sent: bytes) -> tuple[bytes, dict[str, str]]:
-    """Send bytes, read until the server closes; returns the last status line and its JSON body."""
-    with api.connect() as connection:
-        connection.sendall(sent)
-        head, _, body = read_all(connection).rpartition(b"\r\n\r\n")
-    return head.split(b"\r\n")[0], json.loads(body)
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"hello\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    ],
-)
-def test_what_is_not_http_is_refused_in_json(api: ApiProcess, sent: bytes) -> None:
-    status, body = exchange(api, sent)
-    assert status.startswith(b"HTTP/1.1 400 ")
-    assert (body["code"], body["status"]) == ("BAD_REQUEST", "error")
-
-
 @pytest.mark.parametrize("header", [b"X: " + b"x" * 20_000, b"X: " + b"x" * 1_000_000, b"X: y\r\n" * 4_000])
 def test_a_head_too_large_is_refused(api: ApiProcess, header: bytes) -> None:
     with api.connect() as connection:
@@ -231,30 +204,6 @@ def test_pipelined_requests_keep_their_own_ids(api: ApiProcess) -> None:
         connection.sendall(request(1) + request(2) + request(3, "Connection: close\r\n"))
         received = read_all(connection)
     assert re.findall(rb'"request_id":"(r.)"', received) == [b"r1", b"r2", b"r3"]
-
-
-@pytest.mark.slow
-def test_who_sends_too_slowly_is_cut_off_with_408(api: ApiProcess) -> None:
-    starts = (b"", b"GET /healthz HT", f"POST {GETPRED} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{{".encode())
-    connections: list[socket.socket] = []
-    for start in starts:
-        connections.append(api.connect(timeout=40))
-        connections[-1].sendall(start)
-    for connection in connections:
-        with connection:
-            assert read_all(connection).startswith(b"HTTP/1.1 408 ")
-
-
-@pytest.mark.slow
-def test_a_patient_connection_is_kept(api: ApiProcess) -> None:
-    connection = HTTPConnection("127.0.0.1", api.port, timeout=15)
-    with contextlib.closing(connection):
-        for pause in (11, 0):  # longer than a request may take to arrive
-            connection.request("GET", "/healthz")
-            assert connection.getresponse().read() == b'{"status":"ok"}'
-            kept = connection.sock
-            time.sleep(pause)
-        assert connection.sock is kept
 
 
 def refused(**settings: str) -> subprocess.CompletedProcess[str]:

@@ -37,6 +37,7 @@ class _Server(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = replies
         self.seen: list[tuple[str, str, bytes]] = []
+        self.credentials: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -48,6 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, _Server)
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.command, self.path, sent))
+        self.server.credentials.append(self.headers["Authorization"])
         status, headers, document = self.server.replies.pop(0)
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
@@ -71,6 +73,16 @@ def server(request: pytest.FixtureRequest) -> Iterator[_Server]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize("key", ["", "iris_secret"])
+def test_a_key_is_brought_along_where_there_is_one(
+    server: _Server, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IRIS_API_KEY", key)
+    assert cli.main(["predict", *map(str, FLOWER), "--url", server.url]) == 0
+    assert server.credentials == [f"Bearer {key}" if key else None] * 2
+    assert "iris_secret" not in "".join(capsys.readouterr())
 
 
 def test_a_server_is_asked_for_one_flower(server: _Server, capsys: pytest.CaptureFixture[str]) -> None:

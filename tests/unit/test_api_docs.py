@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from iris_service.api import problems, refusals
-from iris_service.config import ApiSettings
+from iris_service.config import AccessSettings, ApiSettings
 from iris_service.errors import IrisError
 from iris_service.schemas import FailureCode
 
@@ -39,7 +39,7 @@ def test_every_reason_of_a_failed_job_is_documented(reason: str) -> None:
 
 
 def test_the_limits_are_documented_with_their_defaults() -> None:
-    api = ApiSettings()
+    api, access = ApiSettings(), AccessSettings()
     for row in (
         f"| {api.max_body_bytes >> 20} MiB | `IRIS_MAX_BODY_BYTES` |",
         f"| {api.max_rows} | `IRIS_MAX_ROWS` |",
@@ -52,6 +52,8 @@ def test_the_limits_are_documented_with_their_defaults() -> None:
         f"| {api.keep_alive_seconds} s | `IRIS_KEEP_ALIVE_SECONDS` |",
         f"| {api.max_connections} | `IRIS_MAX_CONNECTIONS` |",
         f"| {api.max_bodies_bytes >> 20} MiB | `IRIS_MAX_BODIES_BYTES` |",
+        f"| {access.caller_in_flight} | `IRIS_CALLER_IN_FLIGHT` |",
+        f"| {access.caller_rate or 'no limit'} | `IRIS_CALLER_RATE` |",
         f"| {api.stop_seconds} s | `IRIS_STOP_SECONDS` |",
     ):
         assert row in DOCS

@@ -81,6 +81,37 @@ def test_a_refused_url_does_not_repeat_its_password(url: str) -> None:
     assert "hunt" not in str(refusal.value)
 
 
+def test_a_key_that_cannot_be_a_header_is_refused_and_no_key_is_repeated() -> None:
+    with pytest.raises(SettingsError, match="IRIS_API_KEY") as refusal:
+        Settings.from_env({"IRIS_API_KEY": "hunter2\r\nX: y"})
+    assert "hunter2" not in str(refusal.value)
+    assert "hunter2" not in repr(Settings.from_env({"IRIS_API_KEY": "hunter2"}))
+
+
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [
+        ({"IRIS_AUTH": "password"}, "IRIS_AUTH"),
+        ({"IRIS_AUTH": "api-key"}, "IRIS_API_KEYS_FILE"),
+        ({"IRIS_API_KEYS_FILE": "/keys"}, "IRIS_API_KEYS_FILE"),
+        ({"IRIS_AUTH": "tokenreview"}, "KUBERNETES_SERVICE_HOST"),
+        ({"IRIS_TOKEN_CACHE_SECONDS": "61"}, "IRIS_TOKEN_CACHE_SECONDS"),
+        ({"IRIS_CALLER_IN_FLIGHT": "0"}, "IRIS_CALLER_IN_FLIGHT"),
+        ({"IRIS_CALLER_RATE": "-1"}, "IRIS_CALLER_RATE"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "x"}, "KUBERNETES_SERVICE_PORT"),
+    ],
+)
+def test_a_check_of_callers_that_cannot_be_made_is_refused(env: dict[str, str], name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env(env)
+
+
+@pytest.mark.parametrize(("host", "address"), [("10.0.0.1", "10.0.0.1:6443"), ("fd00::1", "[fd00::1]:6443"), ("", "")])
+def test_the_api_server_is_the_one_kubernetes_tells_every_pod(host: str, address: str) -> None:
+    env = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "6443"}
+    assert Settings.from_env(env).access.api_server == address
+
+
 @pytest.mark.parametrize("url", ["redis://:hunter2@h/0?nonsense=1", "redis://:hunter2@h/0?socket_timeout=soon"])
 def test_an_option_redis_does_not_know_is_refused_before_anything_connects(url: str) -> None:
     for open_client in (connect, connect_async):

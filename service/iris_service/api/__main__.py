@@ -25,6 +25,8 @@ def serve(settings: Settings) -> int:
     with _listen(settings.api) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        if settings.access.mode == "none":
+            _log.warning("no authentication: whoever reaches this address may use it", setting="IRIS_AUTH")
         _log.info("api listening", url=url, model=settings.model.name, version=settings.model.version)
         server.run(app, listener, settings.api, app.state.waiting.stop)
     _log.info("api stopped")

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from iris_service.api.access import Access, check_of
 from iris_service.api.cards import Cards
 from iris_service.api.description import Descriptions
 from iris_service.api.intake import Intake
@@ -18,6 +19,7 @@ from iris_service.api.middleware import RequestContext
 from iris_service.api.playground import Playground
 from iris_service.api.probes import Probes
 from iris_service.api.problems import HANDLERS
+from iris_service.api.quota import Quota
 from iris_service.api.routes import Predictions
 from iris_service.api.waiting import Waiting
 from iris_service.config import Settings
@@ -36,9 +38,11 @@ def create_app(
     """Build the application around a queue it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
-    `app.state.waiting` lets the server end waiting requests when it stops.
+    `app.state.waiting` lets the server end waiting requests when it stops. Raises `SettingsError` when it cannot check
+    who callers are as it should.
     """
     waiting, spans = Waiting(), spans or NoSpans()
+    access, check = settings.access, check_of(settings.access)
     intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
@@ -48,6 +52,8 @@ def create_app(
             yield
         finally:
             await queue.close()
+            if check is not None:
+                await check.close()
             await asyncio.to_thread(spans.close)
 
     app = Starlette(
@@ -57,7 +63,10 @@ def create_app(
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,
         ],
-        middleware=[Middleware(RequestContext, metrics=metrics, spans=spans)],
+        middleware=[
+            Middleware(RequestContext, metrics=metrics, spans=spans),
+            Middleware(Access, check=check, quota=Quota(access.caller_rate, access.caller_in_flight), metrics=metrics),
+        ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -66,7 +75,7 @@ def create_app(
 
 
 def build(settings: Settings) -> Starlette:
-    """Build the application from settings alone; connects to nothing yet."""
+    """Build the application from settings alone; connects to nothing yet. Raises `SettingsError` as `create_app`."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

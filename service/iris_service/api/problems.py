@@ -14,6 +14,7 @@ from iris_service.api.answers import json_response
 
 STATUSES: Mapping[type[errors.IrisError], int] = {
     errors.MalformedBody: 400,
+    errors.Unauthenticated: 401,
     errors.JobNotFound: 404,
     errors.UnknownModel: 404,
     errors.AlreadyAnswered: 409,
@@ -25,6 +26,7 @@ STATUSES: Mapping[type[errors.IrisError], int] = {
     errors.UnsupportedBody: 415,
     errors.InvalidInput: 422,
     errors.QueueFull: 429,
+    errors.TooManyRequests: 429,
     errors.TryLater: 503,
 }
 """A class stands for its subclasses too. What is not listed is a fault of ours: 500, logged, not explained."""
@@ -60,11 +62,19 @@ def status_of(kind: type[errors.IrisError]) -> int:
     return next(STATUSES[known] for known in kind.__mro__ if known in STATUSES)
 
 
+def answer_to(exc: errors.IrisError, request_id: str) -> Response:
+    """Render an error of the domain."""
+    headers = None
+    if isinstance(exc, errors.TryLater):
+        headers = {"Retry-After": str(exc.retry_after_seconds or 1)}
+    elif isinstance(exc, errors.Unauthenticated):
+        headers = {"WWW-Authenticate": 'Bearer realm="iris"'}
+    return problem(request_id, status_of(type(exc)), exc.code, str(exc), headers=headers, field=exc.field)
+
+
 async def on_iris_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, errors.IrisError)
-    status = status_of(type(exc))
-    headers = {"Retry-After": str(exc.retry_after_seconds or 1)} if isinstance(exc, errors.TryLater) else None
-    return problem(request.scope["request_id"], status, exc.code, str(exc), headers=headers, field=exc.field)
+    return answer_to(exc, request.scope["request_id"])
 
 
 async def on_http_error(request: Request, exc: Exception) -> Response:
