@@ -23,7 +23,7 @@ CLOSE = b"Connection: close\r\n\r\n"
 POST = b"POST " + GETPRED.encode() + b" HTTP/1.1\r\n" + HOST
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 ONE_FLOWER = json.dumps(FLOWER).encode()
-RECEIVE_SECONDS, MOST_CONNECTIONS, BODY_BYTES = 1.0, 40, 300_000
+RECEIVE_SECONDS, MOST_CONNECTIONS, BODY_BYTES = 1.5, 40, 300_000
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def api(valkey_server: Valkey) -> Iterator[ApiProcess]:
         valkey_server.url,
         IRIS_RECEIVE_SECONDS=str(RECEIVE_SECONDS),
         IRIS_SEND_SECONDS="1",
-        IRIS_KEEP_ALIVE_SECONDS="2",
+        IRIS_KEEP_ALIVE_SECONDS="3",
         IRIS_MAX_CONNECTIONS=str(MOST_CONNECTIONS),
         IRIS_MAX_BODY_BYTES=str(BODY_BYTES),
         IRIS_MAX_BODIES_BYTES=str(2 * BODY_BYTES),
