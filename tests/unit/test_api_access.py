@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from api_client import FLOWER, GETPRED, RESULT, STATUS, api_client
+from api_client import FLOWER, GETPRED, RESULT, STATUS, OneCard, api_client
+from cards import card_of
 from iris_service.api.api_keys import new_key
+from iris_service.api.app import create_app
+from iris_service.api.cards import Cards
 from iris_service.config import AccessSettings, Settings
 from iris_service.schemas import Answered
+from iris_service.telemetry import ApiMetrics
 from memory_queue import MemoryQueue
 
 JOBS = "/iris/api/v1.0/jobs"
@@ -140,6 +147,27 @@ def test_one_caller_who_asks_too_much_does_not_slow_another(queue: MemoryQueue, 
         assert int(refused.headers["retry-after"]) >= 1
         assert client.get(GETPRED, params=FLOWER, headers=bearer(LAB.key)).status_code == 200
         assert [client.get("/healthz").status_code for _ in range(20)] == [200] * 20
+
+
+def test_requests_that_wait_for_an_answer_are_in_hand_up_to_the_limit_and_not_one_more(queue: MemoryQueue) -> None:
+    settings = Settings(access=replace(AccessSettings(), caller_in_flight=3))
+    metrics = ApiMetrics(CollectorRegistry())
+    app = create_app(queue, Cards(queue, OneCard(card_of())), settings, metrics)  # type: ignore[arg-type]
+
+    async def story() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
+            job_id = (await http.get(GETPRED, params=FLOWER)).json()["job_id"]
+            waiting = [asyncio.create_task(http.get(f"{RESULT}/{job_id}?wait=20")) for _ in range(3)]
+            while queue.waiters < 3:  # noqa: ASYNC110  counted by the stand-in
+                await asyncio.sleep(0.01)
+            refused = await http.get(GETPRED, params=FLOWER)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            assert (await http.get("/healthz")).status_code == 200
+            queue.envelopes[job_id] = ANSWER
+            assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200] * 3
+            assert (await http.get(GETPRED, params=FLOWER)).status_code == 200
+
+    asyncio.run(story())
 
 
 def test_callers_without_a_name_are_told_apart_by_address(queue: MemoryQueue) -> None:
