@@ -57,7 +57,7 @@ def worker(_arguments: argparse.Namespace) -> int:
 def recovery(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
 
-    from iris_service.jobs.recovery import run_recovery
+    from iris_service.jobs.sweeping import run_recovery
     from iris_service.telemetry import configure_logging
 
     configure_logging(settings.log, "recovery")

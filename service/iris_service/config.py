@@ -91,10 +91,17 @@ class WorkerSettings:
     """IRIS_WORKER_MAX_RSS_BYTES: a worker that grows beyond it is ended; 0 switches the check off."""
     extra_tasks: tuple[str, ...] = ()
     """IRIS_EXTRA_TASKS: dotted names, comma separated, of other functions this worker may run, on RQ's stock path."""
-    metrics_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """A port for machines, apart from the one for callers."""
+
+    host: str = "127.0.0.1"
     """IRIS_METRICS_HOST."""
-    metrics_port: int | None = None
-    """IRIS_METRICS_PORT: serves /metrics and /healthz; 0 asks the system for a port; unset serves none."""
+    port: int | None = None
+    """IRIS_METRICS_PORT: /metrics, for worker and recovery /healthz too; 0 asks the system for a port. Unset, there is
+    none, and the API has /metrics among its other pages."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -184,8 +192,10 @@ class Settings:
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
                 max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
                 extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
-                metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),
-                metrics_port=reader.optional_port("IRIS_METRICS_PORT"),
+            ),
+            metrics=MetricsSettings(
+                host=reader.text("IRIS_METRICS_HOST", MetricsSettings.host),
+                port=reader.optional_port("IRIS_METRICS_PORT"),
             ),
             drift=DriftSettings(
                 window_rows=reader.whole("IRIS_DRIFT_WINDOW_ROWS", DriftSettings.window_rows, 1000, 10_000_000),

@@ -120,6 +120,19 @@ def test_a_stop_answers_those_who_wait_and_exits_cleanly(valkey_server: Valkey, 
     assert not [line for line in api.lines if line["level"] in ("warning", "error")]
 
 
+def test_metrics_with_a_port_of_their_own_are_not_among_the_pages_for_callers(
+    valkey_server: Valkey, valkey: redis.Redis
+) -> None:
+    api = ApiProcess(valkey_server.url, IRIS_METRICS_PORT="0")
+    try:
+        port = next(line["port"] for line in api.lines if line["event"] == "metrics served")
+        assert httpx.get(f"{api.url}/metrics").json()["code"] == "PAGE_NOT_FOUND"
+        until(lambda: "iris_redis_up 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 404
+    finally:
+        assert api.stop() == 0
+
+
 def test_without_redis_requests_fail_fast_and_recover_by_themselves(own_valkey: Valkey) -> None:
     api = ApiProcess(own_valkey.url)
     try:

@@ -62,7 +62,7 @@ def test_a_worker_takes_its_environment_as_it_is_given() -> None:
     assert (settings.model.name, settings.model.version, settings.model.digest) == ("iris", "1", VERSION.digest)
     assert settings.model.artifact_format == VERSION.format
     assert (settings.jobs.timeout_seconds, settings.worker.batch_size) == (60, 256)
-    assert settings.worker.metrics_port == container(rendered())["ports"][0]["containerPort"] == METRICS_PORT
+    assert settings.metrics.port == container(rendered())["ports"][0]["containerPort"] == METRICS_PORT
 
 
 def test_a_worker_compares_and_traces_as_the_operator_was_told() -> None:

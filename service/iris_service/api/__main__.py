@@ -12,6 +12,7 @@ from iris_service.api import server
 from iris_service.api.app import build
 from iris_service.config import ApiSettings, Settings
 from iris_service.errors import SettingsError
+from iris_service.metrics_server import start_metrics_server
 from iris_service.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
@@ -29,6 +30,8 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code; raises `SettingsError` when it cannot listen."""
     configure_logging(settings.log, "api")
     app = build(settings)
+    if settings.metrics.port is not None:
+        start_metrics_server(settings.metrics, app.state.metrics_page)
     with _listen(settings.api) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

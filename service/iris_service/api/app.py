@@ -16,7 +16,7 @@ from iris_service.api.description import Descriptions
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.playground import Playground
-from iris_service.api.probes import Probes
+from iris_service.api.probes import MetricsPage, Probes
 from iris_service.api.problems import HANDLERS
 from iris_service.api.routes import Predictions
 from iris_service.api.waiting import Waiting
@@ -36,9 +36,10 @@ def create_app(
     """Build the application around a queue it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
-    `app.state.waiting` lets the server end waiting requests when it stops.
+    `app.state` has what the server needs: `waiting` requests to end when it stops, and the `metrics_page` for a port
+    of its own, if the settings ask for one.
     """
-    waiting, spans = Waiting(), spans or NoSpans()
+    waiting, spans, metrics_page = Waiting(), spans or NoSpans(), MetricsPage(queue, metrics)
     intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
@@ -53,7 +54,7 @@ def create_app(
     app = Starlette(
         routes=[
             *Predictions(intake, cards, settings.api).routes,
-            *Probes(queue, cards, metrics, settings.model.name).routes,
+            *Probes(queue, cards, settings.model.name, metrics_page if settings.metrics.port is None else None).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,
         ],
@@ -61,7 +62,7 @@ def create_app(
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
-    app.state.waiting = waiting
+    app.state.waiting, app.state.metrics_page = waiting, metrics_page
     return app
 
 
