@@ -79,6 +79,8 @@ class ApiSettings:
     """IRIS_MAX_QUERY_BYTES: longer query strings get 414."""
     max_wait_seconds: float = 30.0
     """IRIS_MAX_WAIT_SECONDS: upper bound of ?wait=."""
+    drain_seconds: float = 0.0
+    """IRIS_DRAIN_SECONDS: how long a stopping API still serves, with /readyz at 503, so that proxies look elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ class Settings:
                 max_rows=reader.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
                 max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
                 max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
+                drain_seconds=reader.number("IRIS_DRAIN_SECONDS", ApiSettings.drain_seconds, 0, 600),
             ),
             worker=WorkerSettings(
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -118,6 +119,32 @@ def test_a_stop_answers_those_who_wait_and_exits_cleanly(valkey_server: Valkey, 
     assert time.monotonic() - began < 5  # 0.5 s measured
     assert api.lines[-1]["event"] == "api stopped"
     assert not [line for line in api.lines if line["level"] in ("warning", "error")]
+
+
+def test_a_stop_that_was_announced_serves_on_until_proxies_have_heard(
+    valkey_server: Valkey, valkey: redis.Redis
+) -> None:
+    api = ApiProcess(valkey_server.url, IRIS_DRAIN_SECONDS="300")
+    with httpx.Client(base_url=api.url, timeout=20) as http:
+        assert http.get("/readyz").headers.get("connection") is None
+        api.process.send_signal(signal.SIGTERM)
+        until(lambda: http.get("/readyz").status_code == 503)
+        unready = http.get("/readyz")
+        assert [reason.partition(":")[0] for reason in unready.json()["reasons"]] == ["stopping"]
+        assert unready.headers["connection"] == "close"
+        publish(valkey, job_id := submitted(http))
+        answer = http.get(f"{RESULT}/{job_id}")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert http.get("/healthz").status_code == 200, "it is alive: nobody shall start it anew"
+    assert api.process.poll() is None
+    assert api.stop() == 0, "a second signal is not kept waiting"
+
+
+def test_a_drain_ends_by_itself(valkey_server: Valkey, valkey: redis.Redis) -> None:
+    api = ApiProcess(valkey_server.url, IRIS_DRAIN_SECONDS="0.5")
+    assert api.stop() == 0
+    events = [line["event"] for line in api.lines]
+    assert [event for event in events if event.startswith("api ")] == ["api listening", "api draining", "api stopped"]
 
 
 def test_metrics_with_a_port_of_their_own_are_not_among_the_pages_for_callers(

@@ -35,6 +35,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_DRIFT_WINDOW_SECONDS", "2592001"),
         ("IRIS_DRIFT_MIN_ROWS", "99"),
         ("IRIS_DRIFT_MIN_ROWS", "50001"),
+        ("IRIS_DRAIN_SECONDS", "-1"),
+        ("IRIS_DRAIN_SECONDS", "601"),
         ("IRIS_MAX_ROWZ", "5"),
     ],
 )

@@ -39,3 +39,8 @@ def test_a_metrics_port_from_the_system_is_left_to_the_system() -> None:
     env = {"IRIS_METRICS_PORT": "0"}
     specs = our_children(Settings.from_env(env), env, workers=2)
     assert {spec.env["IRIS_METRICS_PORT"] for spec in specs if spec.name != "api"} == {"0"}
+
+
+def test_a_draining_api_is_given_the_time_for_it() -> None:
+    specs = [our_children(Settings.from_env({"IRIS_DRAIN_SECONDS": text}), {}, workers=0) for text in ("0", "8")]
+    assert specs[1][-1].stop_seconds - specs[0][-1].stop_seconds == 8

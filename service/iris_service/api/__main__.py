@@ -36,7 +36,7 @@ def serve(settings: Settings) -> int:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         _log.info("api listening", url=url, model=settings.model.name, version=settings.model.version)
-        server.run(app, listener, app.state.waiting.stop)
+        server.run(app, listener, app.state.draining, settings.api.drain_seconds, app.state.waiting.stop)
     _log.info("api stopped")
     return os.EX_OK
 

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from iris_service.api.cards import Cards
 from iris_service.api.description import Descriptions
+from iris_service.api.draining import Draining
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.playground import Playground
@@ -36,10 +37,12 @@ def create_app(
     """Build the application around a queue it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
-    `app.state` has what the server needs: `waiting` requests to end when it stops, and the `metrics_page` for a port
-    of its own, if the settings ask for one.
+    `app.state` has what the server needs: `draining` to begin, `waiting` requests to end when it stops, and the
+    `metrics_page` for a port of its own, if the settings ask for one.
     """
-    waiting, spans, metrics_page = Waiting(), spans or NoSpans(), MetricsPage(queue, metrics)
+    waiting, draining, metrics_page = Waiting(), Draining(), MetricsPage(queue, metrics)
+    own_page = metrics_page if settings.metrics.port is None else None
+    spans = spans or NoSpans()
     intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
@@ -54,15 +57,15 @@ def create_app(
     app = Starlette(
         routes=[
             *Predictions(intake, cards, settings.api).routes,
-            *Probes(queue, cards, settings.model.name, metrics_page if settings.metrics.port is None else None).routes,
+            *Probes(queue, cards, settings.model.name, draining, own_page).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,
         ],
-        middleware=[Middleware(RequestContext, metrics=metrics, spans=spans)],
+        middleware=[Middleware(RequestContext, metrics=metrics, draining=draining, spans=spans)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
-    app.state.waiting, app.state.metrics_page = waiting, metrics_page
+    app.state.waiting, app.state.draining, app.state.metrics_page = waiting, draining, metrics_page
     return app
 
 

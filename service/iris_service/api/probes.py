@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from iris_service.api.answers import json_response
 from iris_service.api.cards import Cards
+from iris_service.api.draining import Draining
 from iris_service.api.problems import problem
 from iris_service.errors import QueueUnavailable
 from iris_service.jobs.job_queue import JobQueue
@@ -37,10 +38,11 @@ class MetricsPage:
 class Probes:
     """Health and readiness of this process; its metrics too, where they have no port of their own (`page`)."""
 
-    def __init__(self, queue: JobQueue, cards: Cards, model: str, page: MetricsPage | None) -> None:
+    def __init__(self, queue: JobQueue, cards: Cards, model: str, draining: Draining, page: MetricsPage | None) -> None:
         self._queue = queue
         self._cards = cards
         self._model = model
+        self._draining = draining
         self._page = page
 
     @property
@@ -52,7 +54,7 @@ class Probes:
         return json_response({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """Ready: Redis answers, and every version of the default model that takes new jobs is known.
+        """Ready: not stopping, Redis answers, and every version of the default model that takes new jobs is known.
 
         Another model that is not ready says so itself; it does not take this one down.
         """
@@ -65,6 +67,8 @@ class Probes:
         return problem(request_id, 503, "SERVICE_NOT_READY", error, ready=False, reasons=reasons)
 
     async def _reasons(self, targets: Sequence[Target]) -> list[str]:
+        if self._draining.begun:
+            return ["stopping: this process was asked to stop and serves only a little longer"]
         troubles = [self._cards.trouble(target) for target in targets]
         reasons = [f"model: {trouble}" for trouble in troubles if trouble]
         try:

@@ -30,7 +30,7 @@ def our_children(settings: Settings, env: Mapping[str, str], workers: int) -> li
             )
             for number in range(1, workers + 1)
         ),
-        ChildSpec("api", 2, _iris("api"), _api_env(env), API_STOP_SECONDS),
+        ChildSpec("api", 2, _iris("api"), _api_env(env), API_STOP_SECONDS + settings.api.drain_seconds),
     ]
 
 
