@@ -91,6 +91,31 @@ def test_what_the_chart_gives_every_pod_is_there_only_when_given() -> None:
     assert (mount["mountPath"], mount["readOnly"]) == ("/app/models", True)
 
 
+def test_a_ca_reaches_the_worker_and_its_settings() -> None:
+    full = rendered(pods=replace(PODS, redis_ca_secret="ca"))["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in full["volumes"] if volume["name"] == "redis-ca"]
+    assert volume["secret"] == {"secretName": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    (mount,) = [mount for mount in full["containers"][0]["volumeMounts"] if mount["name"] == "redis-ca"]
+    (path,) = [item["value"] for item in full["containers"][0]["env"] if item["name"] == "IRIS_REDIS_CA_FILE"]
+    assert path == f"{mount['mountPath']}/ca.crt"
+
+
+def test_resources_of_the_chart_are_for_models_that_ask_for_none() -> None:
+    pods = replace(PODS, resources={"limits": {"memory": "1Gi"}})
+    assert container(rendered(pods=pods))["resources"] == pods.resources
+    asking = replace(SPEC, worker=Worker(resources={"limits": {"cpu": "1"}}))
+    assert container(rendered(asking, pods=pods))["resources"] == {"limits": {"cpu": "1"}}
+
+
+def test_workers_are_put_where_the_chart_says_and_apart_from_each_other() -> None:
+    pod = rendered(pods=replace(PODS, placement={"nodeSelector": {"disk": "fast"}}))["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"disk": "fast"}
+    spread = {item["topologyKey"]: item for item in pod["topologySpreadConstraints"]}
+    assert spread.keys() == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    assert {item["whenUnsatisfiable"] for item in spread.values()} == {"ScheduleAnyway"}, "one node is enough"
+    assert all(item["labelSelector"]["matchLabels"] == labels("iris", "1") for item in spread.values())
+
+
 def test_a_job_in_hand_can_end_before_its_worker_is_killed() -> None:
     spec = replace(SPEC, worker=Worker(job_timeout_seconds=100))
     assert rendered(spec)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 100
