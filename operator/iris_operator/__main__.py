@@ -28,7 +28,7 @@ async def operate(settings: Settings) -> None:
     metrics = OperatorMetrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)
     start_http_server(settings.metrics_port, registry=metrics.registry)
-    store, queues = Store(), Queues(settings.redis_url, settings.namespace)
+    store, queues = Store(), Queues(settings.redis_url, settings.namespace, settings.redis_ca_file)
     client = AsyncClient(namespace=settings.namespace)
     cluster = KubernetesCluster(client)
     reconciler = Reconciler(cluster, queues, store, settings.pods, metrics)
@@ -53,12 +53,11 @@ def main() -> int:
     """Return 0 after a clean stop, EX_CONFIG (78) when a setting cannot be used or no cluster is configured."""
     try:
         settings = Settings.from_env()
+        configure_logging(settings.log_level)
+        asyncio.run(operate(settings))
     except InvalidSpec as exc:
         print(f"iris-operator: {exc}", file=sys.stderr)
         return os.EX_CONFIG
-    configure_logging(settings.log_level)
-    try:
-        asyncio.run(operate(settings))
     except ConfigError as exc:
         print(f"iris-operator: no cluster is configured: {exc}", file=sys.stderr)
         return os.EX_CONFIG

@@ -15,6 +15,7 @@ from iris_service.errors import SettingsError
 N = TypeVar("N", int, float)
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class RedisSettings:
     """How to reach Redis or Valkey."""
 
     url: str = DEFAULT_REDIS_URL
-    """IRIS_REDIS_URL: redis://, rediss:// or unix://; user and password inside."""
+    """IRIS_REDIS_URL: redis://, rediss:// (TLS), unix://, sentinel:// or sentinels://; user and password inside."""
+    ca_file: str = ""
+    """IRIS_REDIS_CA_FILE: PEM file of who signed the server's certificate; empty trusts whom the system trusts."""
     timeout_seconds: float = 0.6
     """IRIS_REDIS_TIMEOUT_SECONDS: longest wait of the API for one reply; callers get their 503 within 2 s."""
 
@@ -164,6 +167,7 @@ class Settings:
         settings = cls(
             redis=RedisSettings(
                 url=reader.redis_url("IRIS_REDIS_URL", RedisSettings.url),
+                ca_file=reader.file("IRIS_REDIS_CA_FILE"),
                 timeout_seconds=reader.number("IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60),
             ),
             model=ModelSettings(
@@ -274,10 +278,17 @@ class _Reader:
 
     def redis_url(self, name: str, default: str) -> str:
         url = self.text(name, default)
-        if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+        if urlsplit(url).scheme not in _REDIS_SCHEMES:
             # the value may hold a password and is not repeated
-            raise SettingsError(f"{name} must start with redis://, rediss:// or unix://", field=name)
+            schemes = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
+            raise SettingsError(f"{name} must start with one of {schemes}", field=name)
         return url
+
+    def file(self, name: str) -> str:
+        path = self.text(name, "")
+        if path and not Path(path).is_file():
+            raise SettingsError(f"{name}: there is no file {path}", field=name)
+        return path
 
     def tracing(self) -> TracingSettings:
         """Read what others define too, and refuse nothing: a cluster may set these for every pod."""
@@ -300,8 +311,9 @@ class _Reader:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown and logged."""
-    parts = urlsplit(url)
+    shown = url.partition("?")[0]  # a Sentinel's password may follow
+    parts = urlsplit(shown)
     if parts.password is None:
-        return url
+        return shown
     host = parts.netloc.rsplit("@", 1)[-1]
     return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()

@@ -23,6 +23,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_PORT", "eighty"),
         ("IRIS_PORT", "tcp://10.0.0.1:8000"),
         ("IRIS_REDIS_URL", "http://nowhere"),
+        ("IRIS_REDIS_CA_FILE", "nowhere/ca.crt"),
         ("IRIS_MODEL_FORMAT", "guess"),
         ("IRIS_ALLOW_PICKLE", "perhaps"),
         ("IRIS_BATCH_SIZE", "0"),
@@ -76,6 +77,8 @@ def test_a_refused_url_does_not_repeat_its_password() -> None:
         ("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0"),
         ("rediss://iris-api:se@cret@host/1", "rediss://iris-api:***@host/1"),
         ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+        ("sentinel://u:secret@a:1,b:2/iris/0?sentinel_password=other", "sentinel://u:***@a:1,b:2/iris/0"),
+        ("sentinel://a:1,b:2/iris/0?sentinel_password=other", "sentinel://a:1,b:2/iris/0"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
