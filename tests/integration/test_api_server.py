@@ -103,7 +103,7 @@ def test_a_caller_who_hangs_up_leaves_no_waiter_behind(api: ApiProcess, http: ht
 
 def test_readiness_and_health_are_plain(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
-    assert http.get("/readyz").json() == {"ready": True, "model": "iris", "version": "1"}
+    until(lambda: http.get("/readyz").json() == {"ready": True, "model": "iris", "version": "1"})
     assert "server" not in http.get("/healthz").headers
 
 
@@ -126,6 +126,7 @@ def test_a_stop_that_was_announced_serves_on_until_proxies_have_heard(
 ) -> None:
     api = ApiProcess(valkey_server.url, IRIS_DRAIN_SECONDS="300")
     with httpx.Client(base_url=api.url, timeout=20) as http:
+        until(lambda: http.get("/readyz").status_code == 200)
         assert http.get("/readyz").headers.get("connection") is None
         api.process.send_signal(signal.SIGTERM)
         until(lambda: http.get("/readyz").status_code == 503)
@@ -142,6 +143,7 @@ def test_a_stop_that_was_announced_serves_on_until_proxies_have_heard(
 
 def test_a_drain_ends_by_itself(valkey_server: Valkey, valkey: redis.Redis) -> None:
     api = ApiProcess(valkey_server.url, IRIS_DRAIN_SECONDS="0.5")
+    assert httpx.get(f"{api.url}/healthz").status_code == 200, "it serves: from now on it hears signals"
     assert api.stop() == 0
     events = [line["event"] for line in api.lines]
     assert [event for event in events if event.startswith("api ")] == ["api listening", "api draining", "api stopped"]

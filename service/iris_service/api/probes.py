@@ -54,7 +54,7 @@ class Probes:
         return json_response({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """Ready: not stopping, Redis answers, and every version of the default model that takes new jobs is known.
+        """Ready: not stopping, routes read, Redis there, every version of the default model that takes new jobs known.
 
         Another model that is not ready says so itself; it does not take this one down.
         """
@@ -74,7 +74,11 @@ class Probes:
         try:
             await self._queue.ping()
         except QueueUnavailable as exc:
-            reasons.append(f"redis: {exc}")
+            return [*reasons, f"redis: {exc}"]
+        if (
+            not self._queue.observe().redis_up
+        ):  # jobs would go where the settings say, whatever the operator has decided
+            reasons.append("redis: the routes have not been read yet")
         return reasons
 
     async def metrics(self, _request: Request) -> Response:
