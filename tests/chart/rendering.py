@@ -42,6 +42,7 @@ class Chart:
     def _template(self, values: Mapping[str, Any], release: str) -> subprocess.CompletedProcess[str]:
         command: Sequence[str | Path] = [
             self.helm, "template", release, self.folder, "--namespace", NAMESPACE, "--values", "-",
+            "--kube-version", "1.36.0",  # else of the cluster that helm was built for, which ours may not know
         ]  # fmt: skip
         return subprocess.run(
             command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=False

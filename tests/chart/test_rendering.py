@@ -49,6 +49,17 @@ def test_every_object_is_valid_in_the_oldest_and_the_newest_kubernetes(chart: Ch
             assert (found["kind"], name, complaint(json.dumps(found), version)) == (found["kind"], name, "")
 
 
+@pytest.mark.parametrize("name", ["defaults", "an API in the open", "placed, no operator"])
+def test_helm_3_renders_the_same(chart: Chart, chart_of_helm3: Chart, name: str) -> None:
+    def rendered(by: Chart) -> list[Object]:
+        return [found for found in by.render(COMBINATIONS[name]) if found["kind"] != "Secret"]
+
+    def identity(found: Object) -> tuple[str, str]:
+        return found["kind"], found["metadata"]["name"]
+
+    assert sorted(rendered(chart_of_helm3), key=identity) == sorted(rendered(chart), key=identity)
+
+
 def test_the_validation_finds_a_field_that_is_none() -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}}
     assert "prots" in complaint(json.dumps(service), OLDEST)
@@ -82,6 +93,7 @@ def test_every_pod_is_as_the_restricted_standard_asks_and_more(chart: Chart, val
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }  # fmt: skip
+        assert name.endswith("-test") or {"livenessProbe", "readinessProbe"} <= container.keys(), name
         assert container["resources"]["limits"]["memory"], name
         assert container["resources"]["requests"]["memory"], name
         mounts = {mount["name"] for mount in container["volumeMounts"]}

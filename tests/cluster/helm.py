@@ -30,6 +30,12 @@ class Release:
     def upgrade(self, values: Mapping[str, Any] | None = None, *more: str, chart: Path = CHART) -> str:
         return self._run("upgrade", self.name, str(chart), "--values", "-", *more, values=values)
 
+    def refused_upgrade(self, values: Mapping[str, Any]) -> str:
+        """Why helm refuses; fails the test when it does not."""
+        done = self._ask("upgrade", self.name, str(CHART), "--values", "-", values=values)
+        assert done.returncode != 0, "helm did not refuse"
+        return done.stderr
+
     def test(self) -> str:
         return self._run("test", self.name, "--logs=false", "--timeout", "2m")
 
@@ -42,9 +48,14 @@ class Release:
         self.kube("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=shown)
 
     def _run(self, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
+        done = self._ask(*arguments, values=values)
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def _ask(self, *arguments: str, values: Mapping[str, Any] | None) -> subprocess.CompletedProcess[str]:
         home = self.kube.kubeconfig.parent / "helm"
         command = [str(self.helm), *arguments, "--namespace", self.namespace, "--kubeconfig", str(self.kube.kubeconfig)]
-        done = subprocess.run(
+        return subprocess.run(
             command,
             input=json.dumps(values or {}),
             env={"HOME": str(home)},
@@ -53,5 +64,3 @@ class Release:
             timeout=180,
             check=False,
         )
-        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
