@@ -6,6 +6,7 @@ python tests/chart/irismodel_schema.py      write it there anew, after the CRD h
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def parts_of_the_crd() -> dict[str, Any]:
     return {"irisModelWorker": parts["worker"], "irisModelRollout": parts["rollout"]}
 
 
+@cache
 def spec_schema() -> dict[str, Any]:
     """Of an IrisModel's spec."""
     (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]

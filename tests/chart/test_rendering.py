@@ -27,6 +27,10 @@ PARTS = {"api", "operator", "recovery", "test", "valkey", "worker"}
 every_combination = pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
 
 
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+"""It reads a megabyte of definitions for every object."""
+
+
 @cache
 def complaint(text: str, version: str) -> str:
     """What a strict reading finds wrong with an object; each is read once however often it is rendered."""

@@ -42,15 +42,18 @@ class Containers:
     folder: Path
     commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _of_services: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    """Ports on loopback by namespace, name and port of a Service: they outlive the pods behind it."""
+    """Ports on loopback by namespace, name and port of a Service: those of the pod behind it that was started last."""
 
     def ports(self, pod: Pod, taken: set[int]) -> dict[str, int]:
-        """A port for each of a pod's: that of its Service if no other pod has it, else any."""
+        """A port for each of a pod's: that of its Service if no other pod has it, so that it outlives the pod."""
         (container,) = pod["spec"]["containers"]
         found = {}
         for port in container.get("ports", ()):
-            local = self._port_of_service(pod, port["name"])
-            found[port["name"]] = free_port() if local is None or local in taken else local
+            service = self._service_of(pod, port["name"])
+            local = self._of_services.get(service, 0) if service else 0
+            found[port["name"]] = local if local and local not in taken else free_port()
+            if service:
+                self._of_services[service] = found[port["name"]]
         return found
 
     def start(self, pod: Pod, ports: Mapping[str, int]) -> subprocess.Popen[bytes]:
@@ -126,21 +129,24 @@ class Containers:
         for service in self._services(pod):
             for port in service["spec"]["ports"]:
                 name = f"{service['metadata']['name']}:{port['port']}"
-                text = text.replace(name, f"127.0.0.1:{self._local(service, port)}")
+                # one that nothing is behind yet keeps the port it is given here
+                local = self._of_services.setdefault(_key(service, port), free_port())
+                text = text.replace(name, f"127.0.0.1:{local}")
         return text
 
-    def _port_of_service(self, pod: Pod, name: str) -> int | None:
+    def _service_of(self, pod: Pod, name: str) -> tuple[str, str, int] | None:
+        """The Service that leads to a pod's port, if any."""
         for service in self._services(pod):
             selector = service["spec"].get("selector") or {"": ""}
             if selector.items() <= pod["metadata"].get("labels", {}).items():
                 for port in service["spec"]["ports"]:
                     if port.get("targetPort") == name:
-                        return self._local(service, port)
+                        return _key(service, port)
         return None
-
-    def _local(self, service: Mapping[str, Any], port: Mapping[str, Any]) -> int:
-        meta = service["metadata"]
-        return self._of_services.setdefault((meta["namespace"], meta["name"], port["port"]), free_port())
 
     def _services(self, pod: Pod) -> list[dict[str, Any]]:
         return [found.to_dict() for found in self.client.list(Service, namespace=pod["metadata"]["namespace"])]
+
+
+def _key(service: Mapping[str, Any], port: Mapping[str, Any]) -> tuple[str, str, int]:
+    return service["metadata"]["namespace"], service["metadata"]["name"], port["port"]

@@ -30,11 +30,14 @@ class Release:
     def upgrade(self, values: Mapping[str, Any] | None = None, *more: str, chart: Path = CHART) -> str:
         return self._run("upgrade", self.name, str(chart), "--values", "-", *more, values=values)
 
-    def refused_upgrade(self, values: Mapping[str, Any]) -> str:
+    def refused_upgrade(self, values: Mapping[str, Any], *more: str) -> str:
         """Why helm refuses; fails the test when it does not."""
-        done = self._ask("upgrade", self.name, str(CHART), "--values", "-", values=values)
+        done = self._ask("upgrade", self.name, str(CHART), "--values", "-", *more, values=values)
         assert done.returncode != 0, "helm did not refuse"
         return done.stderr
+
+    def rollback(self) -> str:
+        return self._run("rollback", self.name)
 
     def test(self) -> str:
         return self._run("test", self.name, "--logs=false", "--timeout", "2m")

@@ -16,16 +16,17 @@ from cluster.helm import Release
 from cluster.kube import Kube
 from cluster.kubelet import Kubelet
 from cluster.operated import wait_until
+from versions import committed_card
 
 VALUES: dict[str, Any] = {
     "image": {"registry": "example.invalid"},
-    "api": {"preStopSeconds": 1, "drainSeconds": 1},
+    "api": {"replicas": 1, "preStopSeconds": 1, "drainSeconds": 1},
 }
 
 
 @dataclass
 class Live:
-    """A release with default values, but for the pauses of a stop."""
+    """A release with default values, but for one API pod less and the pauses of a stop."""
 
     release: Release
     kubelet: Kubelet
@@ -83,7 +84,7 @@ def test_helm_test_sends_a_flower_through_api_queue_and_worker(live: Live) -> No
 
 
 def test_every_part_runs_and_none_had_to_be_started_again(live: Live) -> None:
-    assert sorted(map(part_of, live.pods().values())) == ["api", "api", "operator", "recovery", "valkey", "worker"]
+    assert sorted(map(part_of, live.pods().values())) == ["api", "operator", "recovery", "valkey", "worker"]
     for name, pod in live.pods().items():
         (status,) = pod["status"]["containerStatuses"]
         assert (name, status["ready"], status["restartCount"]) == (name, True, 0)
@@ -110,4 +111,16 @@ def test_an_upgrade_keeps_what_others_have_decided_and_what_clients_hold(live: L
     assert live.get("secret/iris-redis")["data"] == secret, "passwords are kept"
     changed = {part_of(pod) for name, pod in live.pods().items() if name not in before}
     assert changed == {"api"}, "nobody else was told anything new"
+    wait_until(lambda: len(live.get("pods")["items"]) == len(live.pods()), 30, "the old pods are gone")
     assert "Phase:          Succeeded" in live.release.test()
+
+
+def test_another_version_in_the_values_is_a_rollout_and_helm_says_how_it_ended(live: Live) -> None:
+    def version(name: str, digest: str) -> dict[str, Any]:
+        return {**VALUES, "model": {"version": name, "digest": digest, "rollout": {"strategy": "Replace"}}}
+
+    live.release.upgrade(version("2", committed_card("2").artifacts["onnx"].digest), "--wait", "--timeout", "2m")
+    assert live.get("im/iris")["status"]["stable"]["version"] == "2"
+    said = live.release.refused_upgrade(version("3", f"sha256:{'0' * 64}"), "--wait", "--timeout", "2m")
+    assert "status: Failed, message: version 3: there is no iris/3/card.json" in said
+    assert live.get("im/iris")["status"]["stable"]["version"] == "2"
