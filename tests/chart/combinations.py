@@ -19,6 +19,15 @@ PLACED = {
     },
 }
 
+WATCHED = [
+    {"name": "IRIS_DRIFT_MIN_ROWS", "value": "1000"},
+    {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.tracing:4318"},
+]
+TO_THE_COLLECTOR = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "tracing"}}}],
+    "ports": [{"port": 4318, "protocol": "TCP"}],
+}
+
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "without operator": {"operator": {"enabled": False}},
@@ -99,5 +108,11 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
             "kubernetesCidrs": ["10.0.0.1/32", "fd00::1/128"],
         }
     },
+    "watched": {
+        "api": {"env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.tracing:4318"}]},
+        "worker": {"env": WATCHED},
+        "networkPolicy": {"egress": [TO_THE_COLLECTOR]},
+    },
+    "watched, no operator": {"worker": {"env": WATCHED}, "operator": {"enabled": False}},
     "talkative": {"operator": {"logLevel": "DEBUG", "tickSeconds": 0.5}, "recovery": {"replicas": 2}},
 }  # fmt: skip

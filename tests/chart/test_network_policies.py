@@ -95,5 +95,15 @@ def test_policies_can_be_narrowed(chart: Chart) -> None:
     assert not allowed(policies, part["operator"], INTERNET, 443)
 
 
+def test_api_and_workers_can_be_let_out_to_a_collector(chart: Chart) -> None:
+    collector = Place(namespace="tracing")
+    policies, part = judge(chart, COMBINATIONS["watched"])
+    assert {name for name, pod in part.items() if allowed(policies, pod, collector, 4318)} == {
+        "api", "worker", "recovery",
+    }  # fmt: skip
+    policies, part = judge(chart, {})
+    assert not any(allowed(policies, pod, collector, 4318) for pod in part.values())
+
+
 def test_policies_can_be_left_to_others(chart: Chart) -> None:
     assert of_kind(chart.render({"networkPolicy": {"enabled": False}}), "NetworkPolicy") == []

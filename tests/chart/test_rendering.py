@@ -183,7 +183,8 @@ def test_what_the_operator_owns_is_not_rendered_beside_it(chart: Chart) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["without operator, in detail", "placed, no operator", "models of one's own, no operator"]
+    "name",
+    ["without operator, in detail", "placed, no operator", "models of one's own, no operator", "watched, no operator"],
 )
 def test_the_workers_of_the_chart_are_those_the_operator_would_render(chart: Chart, name: str) -> None:
     """All of the pod but labels, and the selectors by them."""

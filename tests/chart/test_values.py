@@ -89,6 +89,7 @@ def test_what_goes_into_the_irismodel_is_checked_as_the_irismodel_is() -> None:
         ({"api": {"image": {"digest": "sha256:short"}}}, "/api/image/digest"),
         ({"api": {"resources": {"limit": {}}}}, "limit"),
         ({"api": {"env": [{"value": "1"}]}}, "/api/env/0"),
+        ({"worker": {"env": [{"name": "IRIS_BATCH_SIZE", "value": "1"}]}}, "/worker/env/0/name"),
         ({"model": {"version": 1}}, "/model/version"),
         ({"model": {"worker": {"replica": 1}}}, "/model/worker"),
         ({"model": {"rollout": {"steps": [{"weight": 100}]}}}, "/model/rollout/steps/0/weight"),
