@@ -33,6 +33,12 @@ class Chart:
             self._rendered[key] = [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
         return copy.deepcopy(self._rendered[key])
 
+    def lint(self) -> str:
+        """What helm has to say against the chart itself."""
+        command: Sequence[str | Path] = [self.helm, "lint", "--strict", self.folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout if done.returncode else ""
+
     def refusal(self, values: Mapping[str, Any]) -> str:
         """Why helm refuses these values; fails the test when it does not."""
         done = self._template(values, "iris")

@@ -53,6 +53,10 @@ def test_every_object_is_valid_in_the_oldest_and_the_newest_kubernetes(chart: Ch
             assert (found["kind"], name, complaint(json.dumps(found), version)) == (found["kind"], name, "")
 
 
+def test_helm_has_nothing_against_it(chart: Chart) -> None:
+    assert chart.lint() == ""
+
+
 @pytest.mark.parametrize("name", ["defaults", "an API in the open", "placed, no operator"])
 def test_helm_3_renders_the_same(chart: Chart, chart_of_helm3: Chart, name: str) -> None:
     def rendered(by: Chart) -> list[Object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from cluster.helm import Release
 from cluster.kube import Kube
 from cluster.kubelet import Kubelet
 from cluster.operated import wait_until
+from debian import program
 from versions import committed_card
 
 VALUES: dict[str, Any] = {
@@ -29,7 +31,8 @@ class Live:
     """A release with default values, but for one API pod less and the pauses of a stop."""
 
     release: Release
-    kubelet: Kubelet
+    notes: str
+    """What helm printed when it was installed."""
 
     def get(self, *arguments: str) -> dict[str, Any]:
         return self.release.kube.get(*arguments, "-n", self.release.namespace)
@@ -49,6 +52,7 @@ class Live:
 def live(
     kube_programs: Path, cluster: ControlPlane | KindCluster, kube: Kube, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Live]:
+    program("redis-cli")  # for the queue's probe; said here, where a test can be skipped
     folder = tmp_path_factory.mktemp("live")
     namespace = kube.create(RESTRICTED_NAMESPACE)
     kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=20s")
@@ -57,8 +61,7 @@ def live(
     kubelet.start()
     release = Release(kube_programs / "helm", kube, namespace)
     try:
-        release.install(VALUES, "--wait", "--timeout", "2m")
-        yield Live(release, kubelet)
+        yield Live(release, release.install(VALUES, "--wait", "--timeout", "2m"))
     finally:
         kube("delete", "namespace", namespace, "--wait=false")
         kube("delete", f"pv/{namespace}", "--wait=false")
@@ -81,6 +84,14 @@ def part_of(pod: dict[str, Any]) -> str:
 def test_helm_test_sends_a_flower_through_api_queue_and_worker(live: Live) -> None:
     assert "Phase:          Succeeded" in live.release.test()
     assert "iris-test" not in live.pods(), "it cleans up after itself"
+
+
+def test_the_commands_in_the_notes_work(live: Live) -> None:
+    commands = [shlex.split(line) for line in live.notes.splitlines() if line.startswith("  kubectl")]
+    tried = [command[3:] for command in commands if command[3] in ("rollout", "wait", "get")]
+    assert [command[0] for command in tried] == ["rollout", "wait", "get"]
+    for command in tried:
+        live.release.kube(*command, "-n", live.release.namespace)
 
 
 def test_every_part_runs_and_none_had_to_be_started_again(live: Live) -> None:

@@ -64,6 +64,10 @@ def test_a_limit_is_accepted_at_its_bounds(value: str, read: int) -> None:
     assert Settings.from_env({"IRIS_BATCH_SIZE": value}).worker.batch_size == read
 
 
+def test_a_stopping_api_may_serve_on_for_ten_minutes_at_most() -> None:
+    assert Settings.from_env({"IRIS_DRAIN_SECONDS": "600"}).api.drain_seconds == 600
+
+
 def test_a_refused_url_does_not_repeat_its_password() -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_env({"IRIS_REDIS_URL": "http://:hunter2@nowhere"})
