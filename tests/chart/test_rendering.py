@@ -227,6 +227,21 @@ def test_values_that_do_not_go_together_are_refused_with_the_remedy(
     assert words in chart.refusal(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "tested"),
+    [
+        ({}, True),
+        ({"operator": {"enabled": False}}, True),
+        ({"model": {"enabled": False}}, False),
+        ({"model": {"name": "tulips"}}, False),
+    ],
+)
+def test_helm_test_asks_about_irises_only_where_they_are_served(
+    chart: Chart, values: dict[str, Any], tested: bool
+) -> None:
+    assert ([found["metadata"]["name"] for found in of_kind(chart.render(values), "Pod")] == ["iris-test"]) is tested
+
+
 def test_a_stopping_api_has_time_for_all_it_is_promised(chart: Chart) -> None:
     values = {"api": {"preStopSeconds": 4, "drainSeconds": 20.5}}
     pod = one(chart.render(values), "Deployment", "iris-api")["spec"]["template"]["spec"]

@@ -168,3 +168,8 @@ capabilities: {drop: [ALL]}
 {{/* Longest job that any IrisModel may ask for. The shorter of the API's and the worker's limit holds, and the worker's is
 its model's: the API's is out of the way. */}}
 {{- define "iris.longestJobSeconds" -}}86400{{- end }}
+
+{{/* Not empty when `helm test` has something to ask: the bundled flowers. */}}
+{{- define "iris.tested" -}}
+{{- if and .Values.model.enabled (eq .Values.model.name "iris") -}}yes{{- end -}}
+{{- end }}
