@@ -36,8 +36,8 @@ class Release:
         assert done.returncode != 0, "helm did not refuse"
         return done.stderr
 
-    def rollback(self) -> str:
-        return self._run("rollback", self.name)
+    def rollback(self, revision: str) -> str:
+        return self._run("rollback", self.name, revision)
 
     def test(self) -> str:
         return self._run("test", self.name, "--logs=false", "--timeout", "2m")

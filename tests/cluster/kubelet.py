@@ -181,7 +181,17 @@ class Kubelet:
                 running.process.kill()
             return
         self.pods.pop(uid, None)
-        self.kube("delete", "pod", meta["name"], "-n", meta["namespace"], "--grace-period=0", "--force", "--wait=false")
+        self.kube(
+            "delete",
+            "pod",
+            meta["name"],
+            "-n",
+            meta["namespace"],
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+            "--ignore-not-found",
+        )
 
     def _report(self, pod: Mapping[str, Any], running: Running) -> None:
         (container,) = pod["spec"]["containers"]

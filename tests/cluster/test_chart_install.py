@@ -23,8 +23,8 @@ KINDS = "all,im,sa,role,rolebinding,secret,cm,pvc,pdb,hpa,ingress,networkpolicy"
 OF_THE_CLUSTER = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 FEW_PODS: dict[str, Any] = {"image": {"registry": "example.invalid"}, "recovery": {"replicas": 0}}
 RICH = [
-    "defaults", "without operator, in detail", "workers that follow the queue", "a queue of one's own, no operator",
-    "a larger queue", "an API in the open", "an API that scales", "images of one's own", "placed", "narrow policies",
+    "defaults", "workers that follow the queue", "a queue of one's own, no operator", "a larger queue",
+    "an API in the open", "an API that scales", "placed", "narrow policies",
 ]  # fmt: skip
 """Combinations in which every template has its say; all of them are read in tests/chart."""
 
@@ -76,6 +76,9 @@ def test_one_command_installs_a_model_together_with_its_kind_and_another_leaves_
     kube("delete", f"crd/{PLURAL}", "--ignore-not-found")
     release.install(with_api())
     assert kube.get("im/iris", "-n", namespace)["spec"]["model"]["version"] == "1"
+    before = generations(kube, namespace)
+    release.upgrade(with_api())
+    assert generations(kube, namespace) == before, "an upgrade to the same changes nothing"
     wait_for_claim(kube, namespace)
     release.uninstall("--wait", "--timeout", "1m")
     kube("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=30s")
@@ -119,28 +122,19 @@ def test_an_upgrade_from_the_previous_chart_brings_what_is_new_and_takes_back_no
     assert "configmap/iris-old" not in names(kube, namespace)
 
 
-def test_upgrading_to_the_same_changes_nothing_and_there_is_a_way_back(
+def test_what_is_in_the_values_is_helms_and_not_taken_from_others_without_a_word(
     release: Release, kube: Kube, namespace: str
 ) -> None:
     release.install(with_api())
-    before = generations(kube, namespace)
-    release.upgrade(with_api())
-    assert generations(kube, namespace) == before
-    release.upgrade(with_api(1))
-    kube("scale", "im/iris", "--replicas=3", "-n", namespace)
-    release.rollback()
-    assert kube.get("deploy/iris-api", "-n", namespace)["spec"]["replicas"] == 0
-    assert workers(kube, namespace) == 3
-
-    # once it is in the values it is Helm's, and is not taken from others without a word
-    asking = with_api(model={"worker": {"replicas": 2}})
-    release.upgrade(asking)
+    release.upgrade(with_api(1, model={"worker": {"replicas": 2}}))
+    assert workers(kube, namespace) == 2
     kube("scale", "im/iris", "--replicas=4", "-n", namespace)
-    said = release.refused_upgrade(asking)
+    said = release.refused_upgrade(with_api(1, model={"worker": {"replicas": 2}}))
     assert 'conflict with "kubectl"' in said
     assert ".spec.worker.replicas" in said
-    release.upgrade(asking, "--force-conflicts")
-    assert workers(kube, namespace) == 2
+    release.rollback("1")
+    assert kube.get("deploy/iris-api", "-n", namespace)["spec"]["replicas"] == 0
+    assert workers(kube, namespace) == 4, "the way back takes nothing either"
 
 
 def workers(kube: Kube, namespace: str) -> int:

@@ -122,8 +122,6 @@ def test_an_upgrade_keeps_what_others_have_decided_and_what_clients_hold(live: L
     assert live.get("secret/iris-redis")["data"] == secret, "passwords are kept"
     changed = {part_of(pod) for name, pod in live.pods().items() if name not in before}
     assert changed == {"api"}, "nobody else was told anything new"
-    wait_until(lambda: len(live.get("pods")["items"]) == len(live.pods()), 30, "the old pods are gone")
-    assert "Phase:          Succeeded" in live.release.test()
 
 
 def test_another_version_in_the_values_is_a_rollout_and_helm_says_how_it_ended(live: Live) -> None:

@@ -23,7 +23,7 @@ from servers import Valkey, free_port
 pytestmark = pytest.mark.faults
 
 RESTARTS = 2
-CALLERS = 4
+CALLERS = 3
 # Nothing hides a failure: no retries of the proxy's own, and an unready server is known after one question.
 CONFIG = """
 defaults

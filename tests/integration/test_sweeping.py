@@ -58,15 +58,15 @@ def recovery(own_valkey: Valkey, tmp_path: Path) -> Iterator[RecoveryProcess]:
         started.process.wait()
 
 
-def test_sweeps_and_recovered_jobs_are_counted(recovery: RecoveryProcess, own_valkey: Valkey) -> None:
+def test_recovery_counts_what_it_does_and_is_alive_while_redis_is_not(
+    recovery: RecoveryProcess, own_valkey: Valkey
+) -> None:
     assert recovery.counted('iris_recovery_jobs_total{outcome="expired"}') == 0
     with own_valkey.client() as client:
         client.zadd(PENDING, {"a" * 32: 1})  # whose deadline was long ago
     until(lambda: recovery.counted('iris_recovery_jobs_total{outcome="expired"}') == 1)
     assert recovery.counted('iris_recovery_sweeps_total{result="done"}') >= 1
 
-
-def test_recovery_is_alive_while_redis_is_not(recovery: RecoveryProcess, own_valkey: Valkey) -> None:
     own_valkey.kill()
     until(lambda: recovery.counted('iris_recovery_sweeps_total{result="failed"}') >= 1)
     assert httpx.get(f"{recovery.url}/healthz").status_code == 200, "a new process would find no more"
