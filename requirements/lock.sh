@@ -14,6 +14,7 @@ lock dev pyproject.toml --extra dev --group build
 # What developers test is what ships: the smaller locks take their versions from the large one.
 lock run pyproject.toml --extra local --group build --constraint requirements/dev.txt
 lock build --group build --constraint requirements/dev.txt
+lock checkov requirements/checkov.in
 lock operator pyproject.toml --extra operator --constraint requirements/dev.txt
 for extra in api worker; do # images send spans where OpenTelemetry's variables ask for it
     lock "$extra" pyproject.toml --extra "$extra" --extra otel --constraint requirements/dev.txt

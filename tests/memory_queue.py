@@ -25,6 +25,7 @@ class MemoryQueue:
         self.fetched = 0
         self.waiters = 0
         self.running = False
+        self.redis_up = True
         self.target = Target("iris", "1")
         self.cards: dict[Target, bytes] = {}
 
@@ -78,7 +79,7 @@ class MemoryQueue:
         reading = QueueReading(waiting=len(self.submitted), outcomes={"done": 3})
         return Observation(
             routes={self.target.model: Route.only(self.target)},
-            redis_up=True,
+            redis_up=self.redis_up,
             queues={self.target: reading},
             cards=self.cards,
             waiters=self.waiters,

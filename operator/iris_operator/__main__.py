@@ -31,7 +31,7 @@ async def operate(settings: Settings) -> None:
         start_http_server(settings.metrics_port, registry=metrics.registry)
     except OSError as exc:
         raise InvalidSpec(f"IRIS_METRICS_PORT: cannot listen on {settings.metrics_port}: {exc.strerror}") from exc
-    store, queues = Store(), Queues(settings.redis_url, settings.namespace)
+    store, queues = Store(), Queues(settings.redis_url, settings.namespace, settings.redis_ca_file)
     client = AsyncClient(namespace=settings.namespace)
     cluster = KubernetesCluster(client)
     reconciler = Reconciler(cluster, queues, store, settings.pods, metrics)

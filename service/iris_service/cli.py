@@ -77,6 +77,9 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("values", type=_number, nargs="+", metavar="CM", help=what)
     parser.add_argument("--url", metavar="URL", help="ask this server instead of the model in IRIS_MODELS")
     parser.add_argument("--json", action="store_true", help="print the API's result")
+    parser.add_argument(
+        "--expect", metavar="CLASS", help="fail when another class is the likeliest: a check for scripts"
+    )
 
 
 def _key_arguments(parser: argparse.ArgumentParser) -> None:

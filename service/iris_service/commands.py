@@ -70,7 +70,7 @@ def worker(_arguments: argparse.Namespace) -> int:
 def recovery(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
 
-    from iris_service.jobs.recovery import run_recovery
+    from iris_service.jobs.sweeping import run_recovery
     from iris_service.telemetry import configure_logging
 
     configure_logging(settings.log, "recovery")
@@ -81,11 +81,15 @@ def predict(arguments: argparse.Namespace) -> int:
     answer = _remote_answer(arguments) if arguments.url is not None else _local_answer(arguments)
     if arguments.json:
         print(json.dumps({"result": [{"class": name, "probability": text} for name, text in answer]}))
+    else:
+        width = max(len(name) for name, _ in answer)
+        for name, text in answer:
+            print(f"{name:<{width}}  {text}")
+    likeliest = max(answer, key=lambda share: float(share[1]))[0]
+    if arguments.expect is None or arguments.expect == likeliest:
         return 0
-    width = max(len(name) for name, _ in answer)
-    for name, text in answer:
-        print(f"{name:<{width}}  {text}")
-    return 0
+    print(f"iris predict: {likeliest} is the likeliest, not {arguments.expect}", file=sys.stderr)
+    return 1
 
 
 def _local_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:

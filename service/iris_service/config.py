@@ -15,6 +15,7 @@ from iris_service.errors import SettingsError
 N = TypeVar("N", int, float)
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class RedisSettings:
     """How to reach Redis or Valkey."""
 
     url: str = DEFAULT_REDIS_URL
-    """IRIS_REDIS_URL: redis://, rediss:// or unix://; user and password inside."""
+    """IRIS_REDIS_URL: redis://, rediss:// (TLS), unix://, sentinel:// or sentinels://; user and password inside."""
+    ca_file: str = ""
+    """IRIS_REDIS_CA_FILE: PEM file of who signed the server's certificate; empty trusts whom the system trusts."""
     timeout_seconds: float = 0.6
     """IRIS_REDIS_TIMEOUT_SECONDS: longest wait of the API for one reply; callers get their 503 within 2 s."""
 
@@ -97,6 +100,8 @@ class ApiSettings:
     """IRIS_MAX_BODIES_BYTES: bytes of request bodies in hand at one time; who sends more gets 503."""
     stop_seconds: int = 10
     """IRIS_STOP_SECONDS: how long running requests have when the process is asked to stop."""
+    drain_seconds: float = 0.0
+    """IRIS_DRAIN_SECONDS: how long a stopping API still serves, with /readyz at 503, so that proxies look elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +144,17 @@ class WorkerSettings:
     """IRIS_WORKER_MAX_RSS_BYTES: a worker that grows beyond it is ended; 0 switches the check off."""
     extra_tasks: tuple[str, ...] = ()
     """IRIS_EXTRA_TASKS: dotted names, comma separated, of other functions this worker may run, on RQ's stock path."""
-    metrics_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """A port for machines, apart from the one for callers."""
+
+    host: str = "127.0.0.1"
     """IRIS_METRICS_HOST."""
-    metrics_port: int | None = None
-    """IRIS_METRICS_PORT: serves /metrics and /healthz; 0 asks the system for a port; unset serves none."""
+    port: int | None = None
+    """IRIS_METRICS_PORT: /metrics, for worker and recovery /healthz too; 0 asks the system for a port. Unset, there is
+    none, and the API has /metrics among its other pages."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +202,7 @@ class Settings:
     access: AccessSettings = field(default_factory=AccessSettings)
     client: ClientSettings = field(default_factory=ClientSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -204,6 +217,7 @@ class Settings:
         settings = cls(
             redis=RedisSettings(
                 url=reader.redis_url("IRIS_REDIS_URL", RedisSettings.url),
+                ca_file=reader.file("IRIS_REDIS_CA_FILE"),
                 timeout_seconds=reader.number("IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60),
             ),
             model=ModelSettings(
@@ -237,6 +251,7 @@ class Settings:
                 max_connections=reader.whole("IRIS_MAX_CONNECTIONS", ApiSettings.max_connections, 1, 1_000_000),
                 max_bodies_bytes=reader.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
                 stop_seconds=reader.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
+                drain_seconds=reader.number("IRIS_DRAIN_SECONDS", ApiSettings.drain_seconds, 0, 600),
             ),
             access=AccessSettings(
                 mode=reader.choice("IRIS_AUTH", ("none", "api-key", "tokenreview")),
@@ -255,8 +270,10 @@ class Settings:
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
                 max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
                 extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
-                metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),
-                metrics_port=reader.optional_port("IRIS_METRICS_PORT"),
+            ),
+            metrics=MetricsSettings(
+                host=reader.text("IRIS_METRICS_HOST", MetricsSettings.host),
+                port=reader.optional_port("IRIS_METRICS_PORT"),
             ),
             drift=DriftSettings(
                 window_rows=reader.whole("IRIS_DRIFT_WINDOW_ROWS", DriftSettings.window_rows, 1000, 10_000_000),
@@ -347,15 +364,22 @@ class _Reader:
     def redis_url(self, name: str, default: str) -> str:
         url = self.text(name, default)
         # the value may hold a password, and what is wrong with it may be a piece of one: neither is repeated
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise SettingsError(f"{name} must start with redis://, rediss:// or unix://", field=name)
+        if not url.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
+            schemes = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
+            raise SettingsError(f"{name} must start with one of {schemes}", field=name)
         try:
-            _ = urlsplit(url).port
+            _ = None if url.startswith("sentinel") else urlsplit(url).port  # several hosts: jobs.address reads them
         except ValueError:
             raise SettingsError(
                 f"{name} is not host:port after the user; a password must be percent-encoded", field=name
             ) from None
         return url
+
+    def file(self, name: str) -> str:
+        path = self.text(name, "")
+        if path and not Path(path).is_file():
+            raise SettingsError(f"{name}: there is no file {path}", field=name)
+        return path
 
     def tracing(self) -> TracingSettings:
         """Read what others define too, and refuse nothing: a cluster may set these for every pod."""
@@ -394,8 +418,9 @@ class _Reader:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown and logged."""
-    parts = urlsplit(url)
+    shown = url.partition("?")[0]  # a Sentinel's password may follow
+    parts = urlsplit(shown)
     if parts.password is None:
-        return url
+        return shown
     host = parts.netloc.rsplit("@", 1)[-1]
     return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()

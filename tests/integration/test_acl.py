@@ -50,8 +50,16 @@ def test_the_file_holds_no_password_and_switches_the_default_user_off() -> None:
     text = render(PASSWORDS)
     assert "password" not in text
     assert text.splitlines()[0] == "user default off"
-    assert [line.split()[1] for line in text.splitlines()[1:]] == list(USERS)
+    assert [line.split()[1] for line in text.splitlines()[1:]] == [*USERS, "iris-health"]
     assert len(re.findall(r"#[0-9a-f]{64}\b", text)) == 3
+
+
+def test_a_probe_learns_that_the_server_answers_and_can_do_nothing_else(rig: Rig) -> None:
+    with redis.Redis.from_url(f"redis://iris-health:any@127.0.0.1:{rig.valkey.port}/0") as probe:
+        assert probe.ping()
+        for command in (("GET", "iris:models"), ("INFO",), ("SUBSCRIBE", "iris:answered"), ("ACL", "WHOAMI")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                probe.execute_command(*command)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_a_caller_who_hangs_up_leaves_no_waiter_behind(api: ApiProcess, http: ht
 
 def test_readiness_and_health_are_plain(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
-    assert http.get("/readyz").json() == {"ready": True, "model": "iris", "version": "1"}
+    until(lambda: http.get("/readyz").json() == {"ready": True, "model": "iris", "version": "1"})
     assert "server" not in http.get("/healthz").headers
 
 
@@ -116,6 +117,47 @@ def test_a_stop_answers_those_who_wait_and_exits_cleanly(valkey_server: Valkey, 
     assert api.lines[-1]["event"] == "api stopped"
     complaints = [line["event"] for line in api.lines if line["level"] in ("warning", "error")]
     assert complaints == ["no authentication: whoever reaches this address may use it"]
+
+
+def test_a_stop_that_was_announced_serves_on_until_proxies_have_heard(
+    valkey_server: Valkey, valkey: redis.Redis
+) -> None:
+    api = ApiProcess(valkey_server.url, IRIS_DRAIN_SECONDS="300")
+    with httpx.Client(base_url=api.url, timeout=20) as http:
+        until(lambda: http.get("/readyz").status_code == 200)
+        assert http.get("/readyz").headers.get("connection") is None
+        api.process.send_signal(signal.SIGTERM)
+        until(lambda: http.get("/readyz").status_code == 503)
+        unready = http.get("/readyz")
+        assert [reason.partition(":")[0] for reason in unready.json()["reasons"]] == ["stopping"]
+        assert unready.headers["connection"] == "close"
+        publish(valkey, job_id := submitted(http))
+        answer = http.get(f"{RESULT}/{job_id}")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert http.get("/healthz").status_code == 200, "it is alive: nobody shall start it anew"
+    assert api.process.poll() is None
+    assert api.stop() == 0, "a second signal is not kept waiting"
+
+
+def test_a_drain_ends_by_itself(valkey_server: Valkey, valkey: redis.Redis) -> None:
+    api = ApiProcess(valkey_server.url, IRIS_DRAIN_SECONDS="0.5")
+    assert httpx.get(f"{api.url}/healthz").status_code == 200, "it serves: from now on it hears signals"
+    assert api.stop() == 0
+    events = [line["event"] for line in api.lines]
+    assert [event for event in events if event.startswith("api ")] == ["api listening", "api draining", "api stopped"]
+
+
+def test_metrics_with_a_port_of_their_own_are_not_among_the_pages_for_callers(
+    valkey_server: Valkey, valkey: redis.Redis
+) -> None:
+    api = ApiProcess(valkey_server.url, IRIS_METRICS_PORT="0")
+    try:
+        port = next(line["port"] for line in api.lines if line["event"] == "metrics served")
+        assert httpx.get(f"{api.url}/metrics").json()["code"] == "PAGE_NOT_FOUND"
+        until(lambda: "iris_redis_up 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 404
+    finally:
+        assert api.stop() == 0
 
 
 def test_without_redis_requests_fail_fast_and_recover_by_themselves(own_valkey: Valkey) -> None:

@@ -231,3 +231,9 @@ def test_without_redis_the_api_runs_and_says_why(client: TestClient, queue: Memo
     assert answer.json()["reasons"] == ["redis: the queue cannot be used right now"]
     queue.trouble = None
     assert client.get("/readyz").json() == {"ready": True, "model": "iris", "version": "1"}
+
+
+def test_an_api_that_has_not_read_the_routes_yet_is_not_ready(client: TestClient, queue: MemoryQueue) -> None:
+    queue.redis_up = False
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (503, ["redis: the routes have not been read yet"])

@@ -24,6 +24,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_PORT", "eighty"),
         ("IRIS_PORT", "tcp://10.0.0.1:8000"),
         ("IRIS_REDIS_URL", "http://nowhere"),
+        ("IRIS_REDIS_CA_FILE", "nowhere/ca.crt"),
         ("IRIS_MODEL_FORMAT", "guess"),
         ("IRIS_ALLOW_PICKLE", "perhaps"),
         ("IRIS_BATCH_SIZE", "0"),
@@ -40,6 +41,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_MAX_JSON_DEPTH", "3"),
         ("IRIS_RECEIVE_SECONDS", "inf"),
         ("IRIS_KEEP_ALIVE_SECONDS", "1.5"),
+        ("IRIS_DRAIN_SECONDS", "-1"),
+        ("IRIS_DRAIN_SECONDS", "601"),
         ("IRIS_MAX_ROWZ", "5"),
     ],
 )
@@ -64,6 +67,10 @@ def test_a_minimum_of_more_than_half_the_drift_window_is_refused() -> None:
 @pytest.mark.parametrize(("value", "read"), [("1", 1), ("2048", 2048)])
 def test_a_limit_is_accepted_at_its_bounds(value: str, read: int) -> None:
     assert Settings.from_env({"IRIS_BATCH_SIZE": value}).worker.batch_size == read
+
+
+def test_a_stopping_api_may_serve_on_for_ten_minutes_at_most() -> None:
+    assert Settings.from_env({"IRIS_DRAIN_SECONDS": "600"}).api.drain_seconds == 600
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,8 @@ def test_an_option_redis_does_not_know_is_refused_before_anything_connects(url: 
         ("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0"),
         ("rediss://iris-api:se@cret@host/1", "rediss://iris-api:***@host/1"),
         ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+        ("sentinel://u:secret@a:1,b:2/iris/0?sentinel_password=other", "sentinel://u:***@a:1,b:2/iris/0"),
+        ("sentinel://a:1,b:2/iris/0?sentinel_password=other", "sentinel://a:1,b:2/iris/0"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:

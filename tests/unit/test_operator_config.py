@@ -25,9 +25,13 @@ def test_every_variable_is_read() -> None:
         "IRIS_REDIS_SECRET": "s", "IRIS_WORKER_SERVICE_ACCOUNT": "a", "IRIS_WORKER_PRIORITY_CLASS": "p",
         "IRIS_MODELS_CLAIM": "c", "IRIS_IMAGE_PULL_SECRETS": "x,y", "IRIS_IMAGE_PULL_POLICY": "Always",
         "IRIS_HEALTH_PORT": "1", "IRIS_METRICS_PORT": "2", "IRIS_LOG_LEVEL": "DEBUG", "IRIS_TICK_SECONDS": "0.5",
+        "IRIS_REDIS_CA_FILE": "/ca.crt", "IRIS_REDIS_CA_SECRET": "ca",
+        "IRIS_WORKER_RESOURCES": '{"limits": {"memory": "1Gi"}}',
+        "IRIS_WORKER_PLACEMENT": '{"nodeSelector": {"a": "b"}}',
     }  # fmt: skip
-    pods = Pods("w:2", "s", "a", "p", "c", ("x", "y"), "Always")
-    assert Settings.from_env(env) == Settings("flowers", "redis://r:1/0", pods, 1, 2, "DEBUG", 0.5)
+    limits, places = {"limits": {"memory": "1Gi"}}, {"nodeSelector": {"a": "b"}}
+    pods = Pods("w:2", "s", "a", "p", "c", ("x", "y"), "Always", "ca", limits, places)
+    assert Settings.from_env(env) == Settings("flowers", "redis://r:1/0", "/ca.crt", pods, 1, 2, "DEBUG", 0.5)
 
 
 def test_what_is_meant_for_workers_is_passed_on_but_for_credentials() -> None:
@@ -50,6 +54,10 @@ def test_what_is_meant_for_workers_is_passed_on_but_for_credentials() -> None:
         ("IRIS_LOG_LEVEL", "LOUD"),
         ("IRIS_REDIS_URL", "http://:hunter2@redis"),
         ("IRIS_REDIS_URL", "redis://:hun/ter2@redis:6379"),
+        ("IRIS_WORKER_RESOURCES", "{"),
+        ("IRIS_WORKER_RESOURCES", "[]"),
+        ("IRIS_WORKER_RESOURCES", '{"limit": {}}'),
+        ("IRIS_WORKER_PLACEMENT", '{"containers": []}'),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_and_its_password_is_not(name: str, value: str) -> None:

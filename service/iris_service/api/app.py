@@ -14,10 +14,11 @@ from starlette.middleware import Middleware
 from iris_service.api.access import Access, check_of
 from iris_service.api.cards import Cards
 from iris_service.api.description import Descriptions
+from iris_service.api.draining import Draining
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.playground import Playground
-from iris_service.api.probes import Probes
+from iris_service.api.probes import MetricsPage, Probes
 from iris_service.api.problems import HANDLERS
 from iris_service.api.quota import Quota
 from iris_service.api.routes import Predictions
@@ -38,11 +39,14 @@ def create_app(
     """Build the application around a queue it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
-    `app.state.waiting` lets the server end waiting requests when it stops. Raises `SettingsError` when it cannot check
-    who callers are as it should.
+    `app.state` has what the server needs: `draining` to begin, `waiting` requests to end when it stops, and the
+    `metrics_page` for a port of its own, if the settings ask for one. Raises `SettingsError` when it cannot check who
+    callers are as it should.
     """
-    waiting, spans = Waiting(), spans or NoSpans()
+    waiting, draining, metrics_page = Waiting(), Draining(), MetricsPage(queue, metrics)
+    own_page = metrics_page if settings.metrics.port is None else None
     access, check = settings.access, check_of(settings.access)
+    spans = spans or NoSpans()
     intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
@@ -59,18 +63,18 @@ def create_app(
     app = Starlette(
         routes=[
             *Predictions(intake, cards, settings.api).routes,
-            *Probes(queue, cards, metrics, settings.model.name).routes,
+            *Probes(queue, cards, settings.model.name, draining, own_page).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,
         ],
         middleware=[
-            Middleware(RequestContext, metrics=metrics, spans=spans),
+            Middleware(RequestContext, metrics=metrics, draining=draining, spans=spans),
             Middleware(Access, check=check, quota=Quota(access.caller_rate, access.caller_in_flight), metrics=metrics),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
-    app.state.waiting = waiting
+    app.state.waiting, app.state.draining, app.state.metrics_page = waiting, draining, metrics_page
     return app
 
 

@@ -7,14 +7,17 @@ import gc
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import FrameType
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from iris_service.api.connection import Config
+from iris_service.api.draining import Draining
 from iris_service.config import ApiSettings
 
 FILES_BESIDE_CONNECTIONS = 64
@@ -24,11 +27,31 @@ _log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Calls `on_stop` when a stop begins, and leaves the exit code to its caller."""
+    """Drains before it stops, calls `on_stop` when the stop begins, and leaves the exit code to its caller."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, draining: Draining, drain_seconds: float, on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._draining = draining
+        self._drain_seconds = drain_seconds
+        self._drained_at: float | None = None
         self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal ends that at once."""
+        if self._draining.begun or not self._drain_seconds:
+            super().handle_exit(sig, frame)
+        self._draining.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second while it serves."""
+        if self._draining.begun and self._drained_at is None and not self.should_exit:
+            self._drained_at = time.monotonic() + self._drain_seconds
+            _log.info("api draining", seconds=self._drain_seconds)
+        if self._drained_at is not None and time.monotonic() >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
@@ -46,8 +69,10 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run(app: ASGIApp, listener: socket.socket, limits: ApiSettings, on_stop: Callable[[], None]) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT."""
+def run(
+    app: ASGIApp, listener: socket.socket, limits: ApiSettings, draining: Draining, on_stop: Callable[[], None]
+) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT, and `limits.drain_seconds` longer."""
     config = Config(
         app,
         replace(limits, max_connections=_possible_connections(limits.max_connections)),
@@ -64,7 +89,7 @@ def run(app: ASGIApp, listener: socket.socket, limits: ApiSettings, on_stop: Cal
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
-    Server(config, on_stop).run(sockets=[listener])
+    Server(config, draining, limits.drain_seconds, on_stop).run(sockets=[listener])
 
 
 def _possible_connections(wanted: int) -> int:
