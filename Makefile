@@ -7,7 +7,7 @@ SECONDS ?= 60
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run check format test bench chaos screenshot images kube-tools lock clean
+.PHONY: help run check format test bench chaos screenshot images kube-tools checkov lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ images: ## Build the images iris-api, iris-worker and iris-operator, tagged TAG 
 
 kube-tools: .venv/dev.stamp ## Obtain etcd, kube-apiserver, ... for tests/cluster: cached, downloaded or built (once)
 	@.venv/bin/python k8s/tools/kube_tools.py $(ARGS)
+
+checkov: .venv/dev.stamp ## Read what the chart renders for what is unsafe; needs make kube-tools
+	@.ci/checkov
 
 lock: .venv/dev.stamp ## Resolve pyproject.toml into requirements/*.txt anew
 	@requirements/lock.sh

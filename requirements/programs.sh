@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# programs.sh: what the tests need beyond Python, from Debian's packages: a browser, Prometheus with promtool, a proxy.
+# programs.sh: what the tests need beyond Python, from Debian's packages: a browser, Prometheus with promtool, a proxy,
+# and a Redis that speaks TLS (the embedded Valkey does not).
 # Where they cannot be installed it says so, and their tests are skipped (tests/debian.py); with CI=true that is a failure.
 set -euo pipefail
-declare -A packages=([chromium]=chromium [promtool]=prometheus [haproxy]=haproxy)
+declare -A packages=([chromium]=chromium [promtool]=prometheus [haproxy]=haproxy [redis-server]=redis-server)
 
 do_without() {
     printf '%s\n' "$1: ${missing[*]}. The tests that need them are skipped, and say so." \

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import uuid4
 
-from iris_service.errors import IrisError, JobNotFound
+from iris_service.errors import AlreadyAnswered, IdempotencyConflict, IrisError, JobNotFound
 from iris_service.jobs.keys import Target
 from iris_service.jobs.pressure import QueueReading
 from iris_service.jobs.route import Route
 from iris_service.jobs.watch import Observation
-from iris_service.schemas import Answered, Envelope, Payload
+from iris_service.schemas import Answered, Envelope, Failed, Payload
 from stub_model import answer_of
+
+CANCELLED = Failed("iris", "1", 0, "CANCELLED", "its caller has cancelled the job", 1.0)
 
 
 class MemoryQueue:
@@ -21,12 +22,14 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self.submitted: dict[str, Payload] = {}
+        self.fingerprints: dict[str, str] = {}
         self.envelopes: dict[str, Envelope] = {}
         self.trouble: IrisError | None = None
         self.fetched = 0
         self.waiters = 0
         self.running = False
         self.deaf = False
+        self.redis_up = True
         self.target = Target("iris", "1")
         self.cards: dict[Target, bytes] = {}
 
@@ -39,12 +42,15 @@ class MemoryQueue:
     def pick(self, model: str = "") -> Target:
         return self.observe().route(model or self.target.model).pick(0)
 
-    async def submit(self, payload: Payload, target: Target, job_id: str = "") -> str:
+    async def commit(self, job_id: str, payload: Payload, target: Target, fingerprint: str = "") -> bool:
         assert target == self.target
         self._check()
-        job_id = job_id or uuid4().hex
-        self.submitted[job_id] = payload
-        return job_id
+        known = job_id in self.submitted
+        if known and self.fingerprints[job_id] != fingerprint:
+            raise IdempotencyConflict("another request")
+        self.submitted.setdefault(job_id, payload)
+        self.fingerprints[job_id] = fingerprint
+        return not known
 
     @contextmanager
     def listening(self, job_id: str) -> Iterator[str]:
@@ -58,7 +64,7 @@ class MemoryQueue:
         self._check()
         self.fetched += 1
         if job_id not in self.submitted:
-            raise JobNotFound("no such job, or its answer has expired")
+            raise JobNotFound
         self.waiters += 1
         try:
             async with asyncio.timeout(wait_seconds):
@@ -70,6 +76,14 @@ class MemoryQueue:
             self.waiters -= 1
         return self.envelopes[job_id]
 
+    async def cancel(self, job_id: str) -> None:
+        self._check()
+        if job_id not in self.submitted:
+            raise JobNotFound
+        envelope = self.envelopes.setdefault(job_id, CANCELLED)
+        if envelope is not CANCELLED:
+            raise AlreadyAnswered("the job has its answer already")
+
     async def ping(self) -> None:
         self._check()
 
@@ -77,7 +91,7 @@ class MemoryQueue:
         reading = QueueReading(waiting=len(self.submitted), outcomes={"done": 3})
         return Observation(
             routes={self.target.model: Route.only(self.target)},
-            redis_up=True,
+            redis_up=self.redis_up,
             queues={self.target: reading},
             cards=self.cards,
             waiters=self.waiters,
@@ -91,10 +105,10 @@ class MemoryQueue:
 class AnsweringQueue(MemoryQueue):
     """Answers every job at once, as the stub model does."""
 
-    async def submit(self, payload: Payload, target: Target, job_id: str = "") -> str:
-        job_id = await super().submit(payload, target, job_id)
-        self.envelopes[job_id] = answer_to(payload, target)
-        return job_id
+    async def commit(self, job_id: str, payload: Payload, target: Target, fingerprint: str = "") -> bool:
+        is_new = await super().commit(job_id, payload, target, fingerprint)
+        self.envelopes.setdefault(job_id, answer_to(payload, target))
+        return is_new
 
 
 def answer_to(payload: Payload, target: Target) -> Answered:

@@ -41,7 +41,7 @@ def download(tool: Tool, target: Path) -> None:
     expected = published_digest(fetch(tool.address(tool.checksum)).decode(), address.rpartition("/")[2])
     if hashlib.sha256(content).hexdigest() != expected:
         raise Failed(f"{address} is not the file whose SHA-256 was published ({expected})", RETRY)
-    target.write_bytes(unpacked(content, tool.name) if address.endswith(".tar.gz") else content)
+    target.write_bytes(unpacked(content, tool.released_as or tool.name) if address.endswith(".tar.gz") else content)
 
 
 def fetch(address: str) -> bytes:

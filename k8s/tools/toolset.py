@@ -20,6 +20,7 @@ PINNED = {
     "kubernetes": "k8s.io/kubernetes",
     "kwok": "sigs.k8s.io/kwok",
     "helm": "helm.sh/helm/v4",
+    "more/helm3": "helm.sh/helm/v3",
 }
 
 # What the linker writes into each program; unset, /version would say v0.0.0 and charts would refuse the cluster.
@@ -29,6 +30,7 @@ STAMPS = {
     "kubernetes": dict.fromkeys(("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"), _OF_KUBERNETES),
     "kwok": {"sigs.k8s.io/kwok/pkg/consts": "Version={version}"},
     "helm": {"helm.sh/helm/v4/internal/version": "version={version}"},
+    "more/helm3": {"helm.sh/helm/v3/internal/version": "version={version}"},
 }
 
 KUBERNETES = "https://dl.k8s.io/release/{version}/bin/linux/{arch}/{name}"
@@ -48,6 +50,7 @@ class Tool:
     package: str
     release: str  # address of the program, or of the archive that holds it
     checksum: str  # address of a text that gives the SHA-256 of `release`
+    released_as: str = ""  # its name there, where that is another
 
     @property
     def version(self) -> str:
@@ -79,6 +82,10 @@ TOOLS = (
 )
 
 
+# Not part of the set, so that a new one does not cost the half hour that the set takes to build.
+MORE = (Tool("helm3", "more/helm3", "helm.sh/helm/v3/cmd/helm", HELM, HELM + ".sha256sum", "helm"),)
+
+
 def required_version(wrapper: str) -> str:
     """The version, `v1.2.3`, that the wrapper's go.mod requires of the module it exists for."""
     go_mod = (MODULES / wrapper / "go.mod").read_text()
@@ -95,3 +102,11 @@ def set_name() -> str:
     for tool in TOOLS:
         digest.update(f"{tool.package} {tool.linker_flags}".encode())
     return f"{required_version('kubernetes')}-{digest.hexdigest()[:12]}"
+
+
+def name_of_more(tool: Tool) -> str:
+    """The same for one of `MORE`."""
+    digest = hashlib.sha256(f"{platform.system()} {ARCHITECTURE} {tool.package} {tool.linker_flags}".encode())
+    for pins in sorted((MODULES / tool.wrapper).glob("go.*")):
+        digest.update(pins.read_bytes())
+    return f"{tool.name}-{tool.version}-{digest.hexdigest()[:12]}"

@@ -24,11 +24,14 @@ from iris_operator.telemetry import OperatorMetrics, configure_logging
 
 
 async def operate(settings: Settings) -> None:
-    """Run until asked to stop."""
+    """Run until asked to stop; raises `InvalidSpec` when the metrics port is taken."""
     metrics = OperatorMetrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)
-    start_http_server(settings.metrics_port, registry=metrics.registry)
-    store, queues = Store(), Queues(settings.redis_url, settings.namespace)
+    try:
+        start_http_server(settings.metrics_port, registry=metrics.registry)
+    except OSError as exc:
+        raise InvalidSpec(f"IRIS_METRICS_PORT: cannot listen on {settings.metrics_port}: {exc.strerror}") from exc
+    store, queues = Store(), Queues(settings.redis_url, settings.namespace, settings.redis_ca_file)
     client = AsyncClient(namespace=settings.namespace)
     cluster = KubernetesCluster(client)
     reconciler = Reconciler(cluster, queues, store, settings.pods, metrics)
@@ -53,12 +56,11 @@ def main() -> int:
     """Return 0 after a clean stop, EX_CONFIG (78) when a setting cannot be used or no cluster is configured."""
     try:
         settings = Settings.from_env()
+        configure_logging(settings.log_level)
+        asyncio.run(operate(settings))
     except InvalidSpec as exc:
         print(f"iris-operator: {exc}", file=sys.stderr)
         return os.EX_CONFIG
-    configure_logging(settings.log_level)
-    try:
-        asyncio.run(operate(settings))
     except ConfigError as exc:
         print(f"iris-operator: no cluster is configured: {exc}", file=sys.stderr)
         return os.EX_CONFIG

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from iris_operator.spec import GROUP, VERSION, IrisModelSpec, ModelVersion
@@ -21,7 +21,10 @@ RENDERED_ANNOTATION = f"{GROUP}/rendered"
 """Digest of everything we rendered but replicas, so that a field we no longer render is noticed and taken back."""
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 METRICS_PORT = 9100
+PLACEMENT = ("nodeSelector", "tolerations", "affinity")
 _GRACE_SECONDS = 15
+_PLACES = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+_CA_FOLDER = "/etc/iris/redis-ca"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Pods:
     """PersistentVolumeClaim with a model repository; empty: the one in the image."""
     image_pull_secrets: tuple[str, ...] = ()
     pull_policy: str = "IfNotPresent"
+    redis_ca_secret: str = ""
+    """Name of a Secret whose key `ca.crt` says who signed Redis' certificate; empty: whom the system trusts."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """Of workers whose IrisModel asks for none."""
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    """Any of `PLACEMENT`, as a pod's spec has them."""
     passed_on: tuple[tuple[str, str], ...] = ()
     """Variables that the operator was given for its workers, by name."""
 
@@ -121,6 +130,10 @@ def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, An
     if pods.models_claim:
         volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": pods.models_claim, "readOnly": True}})
         mounts.append({"name": "models", "mountPath": "/app/models", "readOnly": True})
+    if pods.redis_ca_secret:
+        secret = {"secretName": pods.redis_ca_secret, "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+        volumes.append({"name": "redis-ca", "secret": secret})
+        mounts.append({"name": "redis-ca", "mountPath": _CA_FOLDER, "readOnly": True})
     rendered: dict[str, Any] = {
         "serviceAccountName": pods.service_account,
         "automountServiceAccountToken": False,
@@ -143,7 +156,7 @@ def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, An
                 "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
                 "readinessProbe": _probe("/healthz", period=2, failures=3),
                 "livenessProbe": _probe("/healthz", period=10, failures=6),
-                "resources": dict(spec.worker.resources),
+                "resources": dict(spec.worker.resources or pods.resources),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,
@@ -153,6 +166,8 @@ def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, An
             }
         ],
         "volumes": volumes,
+        "topologySpreadConstraints": [_spread(labels(spec.name, version.version), place) for place in _PLACES],
+        **pods.placement,
     }
     if pods.priority_class:
         rendered["priorityClassName"] = pods.priority_class
@@ -171,6 +186,7 @@ def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list
         "IRIS_BATCH_SIZE": str(spec.worker.batch_size),
         "IRIS_METRICS_HOST": "0.0.0.0",  # noqa: S104  scraped from outside the pod
         "IRIS_METRICS_PORT": str(METRICS_PORT),
+        **({"IRIS_REDIS_CA_FILE": f"{_CA_FOLDER}/ca.crt"} if pods.redis_ca_secret else {}),
         **dict(pods.passed_on),
     }
     secret = {"secretKeyRef": {"name": pods.redis_secret, "key": "worker-url"}}
@@ -178,6 +194,17 @@ def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list
         *({"name": name, "value": value} for name, value in plain.items()),
         {"name": "IRIS_REDIS_URL", "valueFrom": secret},
     ]
+
+
+def _spread(own_labels: Mapping[str, str], place: str) -> dict[str, Any]:
+    """Workers of one version apart where that is possible: one lost node or zone takes few of them along."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": place,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(own_labels)},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:

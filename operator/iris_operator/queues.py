@@ -15,10 +15,12 @@ from typing import Any
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import RedisError
 
-from iris_operator.errors import NoCard, NotYet
+from iris_operator.address import SentinelAddress, sentinel_address
+from iris_operator.errors import InvalidSpec, NoCard, NotYet
 from iris_operator.manifests import queue_name
 from iris_operator.rollout import Golden
 from iris_operator.spec import LATENCY_BOUNDS, Counters, IrisModelSpec, ModelVersion
@@ -63,15 +65,9 @@ class Reading:
 class Queues:
     """A connection that answers quickly or raises `NotYet`."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, url: str, namespace: str, ca_file: str = "") -> None:
         self._routed = f"iris:routed:{namespace}"
-        self._client = redis.asyncio.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(ConstantBackoff(0.05), 1),
-            health_check_interval=15,
-        )
+        self._client = _connect(url, ca_file)
         lua = files("iris_operator") / "lua"
         self._close = self._client.register_script((lua / "close.lua").read_text())
         self._send = self._client.register_script((lua / "golden.lua").read_text())
@@ -189,6 +185,37 @@ class Queues:
             return await command
         except (RedisError, OSError, TimeoutError) as exc:
             raise NotYet(f"redis: {type(exc).__name__}: {exc}"[:200]) from exc
+
+
+def _connect(url: str, ca_file: str) -> redis.asyncio.Redis:
+    """Return a client, not connected yet; raises `InvalidSpec` for an address that cannot be used."""
+    scheme = url.partition(":")[0]
+    options: dict[str, Any] = {
+        "socket_timeout": _TIMEOUT_SECONDS,
+        "socket_connect_timeout": _TIMEOUT_SECONDS,
+        "retry": Retry(ConstantBackoff(0.05), 1),
+        "health_check_interval": 15,
+    }
+    if ca_file:
+        if scheme not in ("rediss", "sentinels"):
+            raise InvalidSpec("IRIS_REDIS_CA_FILE is for rediss:// and sentinels://")
+        options["ssl_ca_certs"] = ca_file
+    if at := sentinel_address(url):
+        return _through(at, options | {"ssl": True} if at.tls else options)
+    try:
+        return redis.asyncio.Redis.from_url(url, **options)
+    except ValueError as exc:  # says which schemes there are, and not what was given
+        raise InvalidSpec(f"IRIS_REDIS_URL: {exc}") from exc
+
+
+def _through(at: SentinelAddress, options: Mapping[str, Any]) -> redis.asyncio.Redis:
+    """Return a client of whichever server the Sentinels call master; one that is silent is passed over at once."""
+    asking = {"username": at.sentinel_username, "password": at.sentinel_password, "retry": Retry(NoBackoff(), 0)}
+    kind: Any = Sentinel  # untyped
+    found: redis.asyncio.Redis = kind(at.hosts, sentinel_kwargs={**options, **asking}).master_for(
+        at.service, **options, db=at.db, username=at.username, password=at.password
+    )
+    return found
 
 
 def route_text(weights: Mapping[str, int]) -> bytes:

@@ -80,6 +80,13 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     flowers.add_argument("--csv", type=Path, metavar="FILE", help="all flowers of a file, - for standard input")
     parser.add_argument("--url", metavar="URL", help="ask this server instead of the model in IRIS_MODELS")
     parser.add_argument("--json", action="store_true", help="print the API's result")
+    parser.add_argument(
+        "--expect", metavar="CLASS", help="fail when another class is the likeliest: a check for scripts"
+    )
+
+
+def _key_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the caller it is for: letters, digits and . _ -")
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +145,7 @@ COMMANDS = (
     Command(
         "run it", "recovery", "gives the jobs of lost workers to others", commands.recovery, _no_arguments, "worker"
     ),
+    Command("run it", "key", "make an API key, and its line for the API", commands.key, _key_arguments, "api"),
     Command(
         "use it",
         "predict",

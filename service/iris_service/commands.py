@@ -12,6 +12,7 @@ from iris_service.config import Settings, environment
 from iris_service.errors import CannotStart, InvalidInput
 
 if TYPE_CHECKING:
+    from iris_service.remote import Remote
     from iris_service.supervisor.up import Ready
 
 CURL = "{url}/iris/api/v1.0/getpred?sepal_length=5.1&sepal_width=3.5&petal_length=1.4&petal_width=0.2"
@@ -49,6 +50,19 @@ def api(_arguments: argparse.Namespace) -> int:
     return serve(Settings.from_env())
 
 
+def key(arguments: argparse.Namespace) -> int:
+    """The line to stdout, to be appended to the file; the key to stderr, to be given away."""
+    from iris_service.api.api_keys import new_key
+
+    made = new_key(arguments.name)
+    print(
+        f"the key of {arguments.name}, shown this once:\n  {made.key}\nits line for IRIS_API_KEYS_FILE:",
+        file=sys.stderr,
+    )
+    print(made.line)
+    return 0
+
+
 def worker(_arguments: argparse.Namespace) -> int:
     from iris_service.worker.__main__ import serve
 
@@ -58,7 +72,7 @@ def worker(_arguments: argparse.Namespace) -> int:
 def recovery(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
 
-    from iris_service.jobs.recovery import run_recovery
+    from iris_service.jobs.sweeping import run_recovery
     from iris_service.telemetry import configure_logging
 
     configure_logging(settings.log, "recovery")
@@ -71,11 +85,15 @@ def predict(arguments: argparse.Namespace) -> int:
     answer = _remote_answer(arguments) if arguments.url is not None else _local_answer(arguments)
     if arguments.json:
         print(json.dumps({"result": [{"class": name, "probability": text} for name, text in answer]}))
+    else:
+        width = max(len(name) for name, _ in answer)
+        for name, text in answer:
+            print(f"{name:<{width}}  {text}")
+    likeliest = max(answer, key=lambda share: float(share[1]))[0]
+    if arguments.expect is None or arguments.expect == likeliest:
         return 0
-    width = max(len(name) for name, _ in answer)
-    for name, text in answer:
-        print(f"{name:<{width}}  {text}")
-    return 0
+    print(f"iris predict: {likeliest} is the likeliest, not {arguments.expect}", file=sys.stderr)
+    return 1
 
 
 def _local_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
@@ -88,10 +106,7 @@ def _local_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _remote_answer(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    from iris_service.remote import Remote
-
-    remote = Remote(arguments.url, _tell)
-    return [(share.name, share.probability) for share in remote.predict(arguments.values)]
+    return [(share.name, share.probability) for share in _remote(arguments.url).predict(arguments.values)]
 
 
 def _predict_file(arguments: argparse.Namespace) -> int:
@@ -100,7 +115,6 @@ def _predict_file(arguments: argparse.Namespace) -> int:
 
     from iris_service.classify import LocalClassifier, RemoteClassifier, classified
     from iris_service.model.progress import progress_bars
-    from iris_service.remote import Remote
     from iris_service.tables import read_table
 
     if arguments.json:
@@ -111,13 +125,19 @@ def _predict_file(arguments: argparse.Namespace) -> int:
         if arguments.url is None:
             classify: LocalClassifier | RemoteClassifier = LocalClassifier(table, settings.model)
         else:
-            classify = RemoteClassifier(table, Remote(arguments.url, _tell))
+            classify = RemoteClassifier(table, _remote(arguments.url))
         text = classified(table, classify, settings.api.max_rows, progress)
     try:
         print(text, end="", flush=True)
     except OSError as exc:
         raise CannotStart(f"the output is not complete: {exc.strerror}") from exc
     return 0
+
+
+def _remote(url: str) -> Remote:
+    from iris_service.remote import Remote
+
+    return Remote(url, _tell, Settings.from_env().client.api_key)
 
 
 def _tell(sentence: str) -> None:

@@ -15,6 +15,7 @@ from iris_service.errors import SettingsError
 N = TypeVar("N", int, float)
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class RedisSettings:
     """How to reach Redis or Valkey."""
 
     url: str = DEFAULT_REDIS_URL
-    """IRIS_REDIS_URL: redis://, rediss:// or unix://; user and password inside."""
+    """IRIS_REDIS_URL: redis://, rediss:// (TLS), unix://, sentinel:// or sentinels://; user and password inside."""
+    ca_file: str = ""
+    """IRIS_REDIS_CA_FILE: PEM file of who signed the server's certificate; empty trusts whom the system trusts."""
     timeout_seconds: float = 0.6
     """IRIS_REDIS_TIMEOUT_SECONDS: longest wait of the API for one reply; callers get their 503 within 2 s."""
 
@@ -81,6 +84,56 @@ class ApiSettings:
     """IRIS_MAX_WAIT_SECONDS: upper bound of ?wait=."""
     sync_wait_seconds: float = 30.0
     """IRIS_SYNC_WAIT_SECONDS: longest a V2 infer request waits for its answer; then 504, and the job goes on."""
+    max_json_depth: int = 32
+    """IRIS_MAX_JSON_DEPTH: a body with lists and objects nested more deeply gets 400."""
+    max_head_bytes: int = 16_384
+    """IRIS_MAX_HEAD_BYTES: a longer request line with its headers gets 431."""
+    receive_seconds: float = 10.0
+    """IRIS_RECEIVE_SECONDS: a request, or the first one of a connection, that has not arrived by then gets 408."""
+    send_seconds: float = 30.0
+    """IRIS_SEND_SECONDS: who takes none of his answer for so long is hung up on."""
+    keep_alive_seconds: int = 65
+    """IRIS_KEEP_ALIVE_SECONDS: an idle connection is kept so long; more than the 60 s of common proxies, for who closes
+    first should be the one who sends the next request."""
+    max_connections: int = 4096
+    """IRIS_MAX_CONNECTIONS: one more takes the place of the one that has been idle for longest; while all are being
+    answered it gets 503."""
+    max_bodies_bytes: int = 67_108_864
+    """IRIS_MAX_BODIES_BYTES: bytes of request bodies in hand at one time; who sends more gets 503."""
+    stop_seconds: int = 10
+    """IRIS_STOP_SECONDS: how long running requests have when the process is asked to stop."""
+    drain_seconds: float = 0.0
+    """IRIS_DRAIN_SECONDS: how long a stopping API still serves, with /readyz at 503, so that proxies look elsewhere."""
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """Who may use the API, and how much of it one caller may. Limits are of each process."""
+
+    mode: str = "none"
+    """IRIS_AUTH: none, api-key, or tokenreview (the tokens of Kubernetes ServiceAccounts)."""
+    keys_file: Path | None = None
+    """IRIS_API_KEYS_FILE: a line `name:sha256:<64 hexadecimal digits>` for each key; read again when it changes."""
+    audience: str = "iris"
+    """IRIS_TOKEN_AUDIENCE: what a ServiceAccount's token must have been made for."""
+    token_cache_seconds: float = 60.0
+    """IRIS_TOKEN_CACHE_SECONDS: how long a good token is not asked about again, and so how late a revoked one is."""
+    api_server: str = ""
+    """host:port of the Kubernetes API, from KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT."""
+    service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """IRIS_SERVICE_ACCOUNT_FOLDER: this pod's own `token` and `ca.crt`, with which it asks about others' tokens."""
+    caller_rate: float = 0.0
+    """IRIS_CALLER_RATE: requests a second of one caller, who may save up one second of them; 0 is no limit."""
+    caller_in_flight: int = 1000
+    """IRIS_CALLER_IN_FLIGHT: requests of one caller at the same time, those that wait for an answer included."""
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What `iris predict --url` brings along."""
+
+    api_key: str = field(default="", repr=False)
+    """IRIS_API_KEY: the key, or token, that a server with IRIS_AUTH asks for."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +146,17 @@ class WorkerSettings:
     """IRIS_WORKER_MAX_RSS_BYTES: a worker that grows beyond it is ended; 0 switches the check off."""
     extra_tasks: tuple[str, ...] = ()
     """IRIS_EXTRA_TASKS: dotted names, comma separated, of other functions this worker may run, on RQ's stock path."""
-    metrics_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """A port for machines, apart from the one for callers."""
+
+    host: str = "127.0.0.1"
     """IRIS_METRICS_HOST."""
-    metrics_port: int | None = None
-    """IRIS_METRICS_PORT: serves /metrics and /healthz; 0 asks the system for a port; unset serves none."""
+    port: int | None = None
+    """IRIS_METRICS_PORT: /metrics, for worker and recovery /healthz too; 0 asks the system for a port. Unset, there is
+    none, and the API has /metrics among its other pages."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +201,10 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    client: ClientSettings = field(default_factory=ClientSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -156,6 +219,7 @@ class Settings:
         settings = cls(
             redis=RedisSettings(
                 url=reader.redis_url("IRIS_REDIS_URL", RedisSettings.url),
+                ca_file=reader.file("IRIS_REDIS_CA_FILE"),
                 timeout_seconds=reader.number("IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60),
             ),
             model=ModelSettings(
@@ -182,13 +246,37 @@ class Settings:
                 max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
                 max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
                 sync_wait_seconds=reader.number("IRIS_SYNC_WAIT_SECONDS", ApiSettings.sync_wait_seconds, 0.05, 3600),
+                max_json_depth=reader.whole("IRIS_MAX_JSON_DEPTH", ApiSettings.max_json_depth, 4, 200),
+                max_head_bytes=reader.whole("IRIS_MAX_HEAD_BYTES", ApiSettings.max_head_bytes, 1024, 1 << 20),
+                receive_seconds=reader.number("IRIS_RECEIVE_SECONDS", ApiSettings.receive_seconds, 0.1, 600),
+                send_seconds=reader.number("IRIS_SEND_SECONDS", ApiSettings.send_seconds, 0.1, 600),
+                keep_alive_seconds=reader.whole("IRIS_KEEP_ALIVE_SECONDS", ApiSettings.keep_alive_seconds, 1, 3600),
+                max_connections=reader.whole("IRIS_MAX_CONNECTIONS", ApiSettings.max_connections, 1, 1_000_000),
+                max_bodies_bytes=reader.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
+                stop_seconds=reader.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
+                drain_seconds=reader.number("IRIS_DRAIN_SECONDS", ApiSettings.drain_seconds, 0, 600),
             ),
+            access=AccessSettings(
+                mode=reader.choice("IRIS_AUTH", ("none", "api-key", "tokenreview")),
+                keys_file=reader.optional_path("IRIS_API_KEYS_FILE"),
+                audience=reader.text("IRIS_TOKEN_AUDIENCE", AccessSettings.audience),
+                token_cache_seconds=reader.number(
+                    "IRIS_TOKEN_CACHE_SECONDS", AccessSettings.token_cache_seconds, 0, 60
+                ),
+                api_server=reader.host_and_port("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"),
+                service_account=Path(reader.text("IRIS_SERVICE_ACCOUNT_FOLDER", str(AccessSettings.service_account))),
+                caller_rate=reader.number("IRIS_CALLER_RATE", AccessSettings.caller_rate, 0, 1_000_000),
+                caller_in_flight=reader.whole("IRIS_CALLER_IN_FLIGHT", AccessSettings.caller_in_flight, 1, 1_000_000),
+            ),
+            client=ClientSettings(api_key=reader.header("IRIS_API_KEY")),
             worker=WorkerSettings(
                 batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
                 max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
                 extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
-                metrics_host=reader.text("IRIS_METRICS_HOST", WorkerSettings.metrics_host),
-                metrics_port=reader.optional_port("IRIS_METRICS_PORT"),
+            ),
+            metrics=MetricsSettings(
+                host=reader.text("IRIS_METRICS_HOST", MetricsSettings.host),
+                port=reader.optional_port("IRIS_METRICS_PORT"),
             ),
             drift=DriftSettings(
                 window_rows=reader.whole("IRIS_DRIFT_WINDOW_ROWS", DriftSettings.window_rows, 1000, 10_000_000),
@@ -201,11 +289,25 @@ class Settings:
                 format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
             ),
         )
+        settings._refuse_contradictions()
         reader.refuse_unknown()
-        if settings.drift.minimum_rows > settings.drift.window_rows / 2:
+        return settings
+
+    def _refuse_contradictions(self) -> None:
+        if self.drift.minimum_rows > self.drift.window_rows / 2:
             name = "IRIS_DRIFT_MIN_ROWS"
             raise SettingsError(f"{name} must be at most half of IRIS_DRIFT_WINDOW_ROWS", field=name)
-        return settings
+        if self.api.max_bodies_bytes < self.api.max_body_bytes:
+            name = "IRIS_MAX_BODIES_BYTES"
+            raise SettingsError(f"{name} must not be less than IRIS_MAX_BODY_BYTES, one body", field=name)
+        if (self.access.mode == "api-key") != (self.access.keys_file is not None):
+            name = "IRIS_API_KEYS_FILE"
+            raise SettingsError(f"{name} and IRIS_AUTH=api-key need each other", field=name)
+        if self.access.mode == "tokenreview" and not self.access.api_server:
+            name = "IRIS_AUTH"
+            raise SettingsError(
+                f"{name}=tokenreview works in a cluster only: KUBERNETES_SERVICE_HOST is not set", field=name
+            )
 
 
 def environment(overrides: Mapping[str, str]) -> dict[str, str]:
@@ -264,10 +366,23 @@ class _Reader:
 
     def redis_url(self, name: str, default: str) -> str:
         url = self.text(name, default)
-        if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-            # the value may hold a password and is not repeated
-            raise SettingsError(f"{name} must start with redis://, rediss:// or unix://", field=name)
+        # the value may hold a password, and what is wrong with it may be a piece of one: neither is repeated
+        if not url.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
+            schemes = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
+            raise SettingsError(f"{name} must start with one of {schemes}", field=name)
+        try:
+            _ = None if url.startswith("sentinel") else urlsplit(url).port  # several hosts: jobs.address reads them
+        except ValueError:
+            raise SettingsError(
+                f"{name} is not host:port after the user; a password must be percent-encoded", field=name
+            ) from None
         return url
+
+    def file(self, name: str) -> str:
+        path = self.text(name, "")
+        if path and not Path(path).is_file():
+            raise SettingsError(f"{name}: there is no file {path}", field=name)
+        return path
 
     def tracing(self) -> TracingSettings:
         """Read what others define too, and refuse nothing: a cluster may set these for every pod."""
@@ -282,6 +397,22 @@ class _Reader:
             protocol=of_traces("PROTOCOL") or TracingSettings.protocol,
         )
 
+    def optional_path(self, name: str) -> Path | None:
+        text = self.text(name, "")
+        return Path(text) if text else None
+
+    def header(self, name: str) -> str:
+        """A secret that travels in an HTTP header; it is not repeated."""
+        value = self.text(name, "")
+        if not re.fullmatch("[!-~]*", value):
+            raise SettingsError(f"{name} must be printable ASCII without spaces", field=name)
+        return value
+
+    def host_and_port(self, host: str, port: str) -> str:
+        """Empty without a host."""
+        found = self.text(host, "")
+        return f"{f'[{found}]' if ':' in found else found}:{self.whole(port, 443, 1, 65_535)}" if found else ""
+
     def refuse_unknown(self) -> None:
         for name in sorted(self.env):
             if name.startswith("IRIS_") and name not in self.known:
@@ -290,8 +421,9 @@ class _Reader:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown and logged."""
-    parts = urlsplit(url)
+    shown = url.partition("?")[0]  # a Sentinel's password may follow
+    parts = urlsplit(shown)
     if parts.password is None:
-        return url
+        return shown
     host = parts.netloc.rsplit("@", 1)[-1]
     return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()

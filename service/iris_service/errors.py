@@ -37,6 +37,12 @@ class CannotStart(IrisError):
     code = "CANNOT_START"
 
 
+class Unauthenticated(IrisError):
+    """The caller has not shown who he is: send a key or token that is known here."""
+
+    code = "UNAUTHENTICATED"
+
+
 class MalformedBody(IrisError):
     """The bytes are not what their content type says: mend the encoder."""
 
@@ -80,9 +86,30 @@ class QueryTooLong(IrisError):
 
 
 class JobNotFound(IrisError):
-    """No such job, or its answer has expired: submit again."""
+    """No such job, none of this caller's, or its answer has expired: submit again."""
 
     code = "NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("no such job, or its answer has expired")  # the one sentence, whatever the reason
+
+
+class JobCancelled(IrisError):
+    """Its caller has cancelled the job: there will be no answer."""
+
+    code = "CANCELLED"
+
+
+class AlreadyAnswered(IrisError):
+    """The job has its answer, so there is nothing to cancel: fetch it, or let it expire."""
+
+    code = "ALREADY_ANSWERED"
+
+
+class IdempotencyConflict(IrisError):
+    """The key was used for another request: make a new key for a new request."""
+
+    code = "IDEMPOTENCY_CONFLICT"
 
 
 class UnknownModel(IrisError):
@@ -113,6 +140,18 @@ class QueueUnavailable(TryLater):
     """Redis cannot be reached or refuses writes: repeat the request later."""
 
     code = "QUEUE_UNAVAILABLE"
+
+
+class TooManyRequests(TryLater):
+    """This caller asks for more than one caller may: repeat the request later, or ask less."""
+
+    code = "TOO_MANY_REQUESTS"
+
+
+class AuthenticationUnavailable(TryLater):
+    """Nobody can be asked right now whether a token is good: repeat the request later."""
+
+    code = "AUTHENTICATION_UNAVAILABLE"
 
 
 class ModelNotReady(TryLater):

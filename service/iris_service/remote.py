@@ -61,12 +61,13 @@ class _Reply(NamedTuple):
 class Remote:
     """One server, by the URL of its root."""
 
-    def __init__(self, url: str, tell: Tell, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, url: str, tell: Tell, api_key: str = "", patience_seconds: float = PATIENCE_SECONDS) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
             raise InvalidInput(f"--url must start with http:// or https://, not {url!r}", field="url")
         self._root = url.rstrip("/") + PATH
         self._tell = tell
         self._patience_seconds = patience_seconds
+        self._credentials = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._deadline = 0.0
 
     def predict(self, row: Sequence[float]) -> list[Share]:
@@ -113,7 +114,7 @@ class Remote:
     def _ask(self, page: str, headers: Mapping[str, str], body: bytes | None = None) -> _Reply:
         """Ask until the server is not busy; raises what its refusal says."""
         while True:
-            reply = _exchange(self._root + page, headers, body)
+            reply = _exchange(self._root + page, {**headers, **self._credentials}, body)
             if reply.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 return reply
             answer = _parse(reply.body)

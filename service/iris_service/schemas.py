@@ -15,6 +15,8 @@ from iris_service.errors import InvalidInput, MalformedBody
 Row = tuple[float, ...]
 """One flower: a value for each feature, in the order of the signature, in the feature's unit."""
 
+MAX_DEPTH = 32
+"""Levels of lists and objects in JSON, where no setting says otherwise."""
 MAX_OBJECTS = 10_000
 """In JSON, braces inside texts included. Python looks at each for duplicate keys: 1 MiB of {} would take a tenth of a
 second, and rows are lists."""
@@ -94,6 +96,33 @@ def decimal_from_text(name: str, text: str) -> float:
     return float(text)
 
 
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*"')
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_ALL_ELSE = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+def is_deeper_than(most: int, body: bytes) -> bool:
+    """Return whether JSON opens more than `most` lists and objects inside each other.
+
+    Before it is parsed, and without a step of Python a byte: of the body only the brackets are left, and then, once for
+    each level, the innermost pairs are taken out. What is no JSON may be called either; the parser will refuse it.
+    """
+    if body.count(b"[") + body.count(b"{") <= most:
+        return False  # the usual case
+    body = _ESCAPED.sub(b"", body) if b"\\" in body else body
+    brackets = _STRING.sub(b"", body.translate(_ONE_KIND, _ALL_ELSE))
+    too_many = b"[" * (most + 1)
+    for _ in range(most):
+        if too_many in brackets:
+            return True
+        rest = brackets.replace(b"[]", b"")
+        if len(rest) == len(brackets):
+            return False
+        brackets = rest
+    return b"[]" in brackets
+
+
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -109,8 +138,11 @@ def _refuse_constant(name: str) -> Any:
 _json = json.JSONDecoder(object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
 
 
-def parse_json(body: bytes) -> Any:
-    """Parse strict JSON: UTF-8 without a mark, no NaN or Infinity, no duplicate keys, not endlessly deep or many."""
+def parse_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse strict JSON: UTF-8 without a mark, no NaN or Infinity, no duplicate keys, not deeper than allowed, nor
+    of too many objects."""
+    if is_deeper_than(max_depth, body):
+        raise MalformedBody(f"the body is nested more than {max_depth} levels deep")
     if body.count(b"{") > MAX_OBJECTS:
         raise MalformedBody(f"the body has more than {MAX_OBJECTS} objects")
     try:
@@ -124,6 +156,8 @@ def _short_reason(exc: Exception) -> str:
         return "it is not UTF-8"
     if isinstance(exc, RecursionError):
         return "it is nested too deeply"
+    if "integer string conversion" in str(exc):
+        return "a number has too many digits"
     return str(exc)[:120]
 
 
@@ -187,10 +221,10 @@ class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="state"):
     finished_at: float
 
 
-FailureCode = Literal["BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT", "WORKER_LOST", "EXPIRED", "UNREADABLE"]
+FailureCode = Literal["BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT", "WORKER_LOST", "EXPIRED", "UNREADABLE", "CANCELLED"]
 """BAD_INPUT: the rows do not fit the model · PREDICTION_FAILED: the model raised or answered nonsense ·
 TIMEOUT: it ran too long · WORKER_LOST: its workers died, attempts used up · EXPIRED: nobody took it before its
-deadline · UNREADABLE: what Redis held for it could not be read back."""
+deadline · UNREADABLE: what Redis held for it could not be read back · CANCELLED: its caller said so."""
 
 Envelope = Answered | Failed
 """What is written once under a job's result key."""

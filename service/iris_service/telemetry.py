@@ -22,6 +22,9 @@ from iris_service.config import LogSettings
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds; from one local prediction to the longest ?wait=."""
 
+RECOVERED = ("requeued", "lost", "quarantined", "expired")
+"""How a job may come out of recovery."""
+
 _CHATTY_LOGGERS = (
     "rq.worker",
     "rq.job",
@@ -280,3 +283,23 @@ class _DriftCollector(Collector):
         for key, value in values.items():
             gauge.add_metric((*self._values, key), value)
         return gauge
+
+
+class RecoveryMetrics:
+    """What recovery counts. Every outcome is there from the start, so that a first one is seen as an increase."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.sweeps = Counter(
+            "iris_recovery_sweeps_total",
+            "Looks at every queue: done, left (another recovery was at it) or failed (Redis).",
+            ("result",),
+            registry=registry,
+        )
+        self.jobs = Counter(
+            "iris_recovery_jobs_total", "Jobs that recovery took care of, by outcome.", ("outcome",), registry=registry
+        )
+        for result in ("done", "left", "failed"):
+            self.sweeps.labels(result)
+        for outcome in RECOVERED:
+            self.jobs.labels(outcome)

@@ -25,7 +25,7 @@ def served() -> Iterator[Served]:
     served.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running in this thread: no other could run meanwhile
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

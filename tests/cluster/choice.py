@@ -21,7 +21,16 @@ class ForeignCluster(Exception):
 
 def find_programs() -> Path:
     """The folder with kube-apiserver and its kind; raises NoCluster with the remedy when it is not there."""
-    asked = subprocess.run([sys.executable, KUBE_TOOLS, "--where"], capture_output=True, text=True, check=False)
+    return _where()
+
+
+def find_helm3() -> Path:
+    """Helm 3, which is not among them; raises NoCluster too."""
+    return _where("helm3") / "helm3"
+
+
+def _where(*what: str) -> Path:
+    asked = subprocess.run([sys.executable, KUBE_TOOLS, "--where", *what], capture_output=True, text=True, check=False)
     if asked.returncode:
         raise NoCluster(asked.stderr.strip())
     return Path(asked.stdout.strip())

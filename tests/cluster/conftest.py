@@ -11,9 +11,17 @@ import pytest
 from cluster import choice
 from cluster.control_plane import ControlPlane, KindCluster
 from cluster.kube import Kube
+from cluster.kubelet import Kubelet
+from cluster.operated import Operated
+from cluster.stage import COMMANDS, Stage
+from servers import Valkey
 
 HERE = Path(__file__).parent
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+RESTRICTED_NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"generateName": "iris-", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +63,17 @@ def kube_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
+def helm3() -> Path:
+    """Helm 3. Without it its tests are skipped, in CI they fail."""
+    try:
+        return choice.find_helm3()
+    except choice.NoCluster as exc:
+        if in_ci():
+            raise pytest.fail.Exception(str(exc), pytrace=False) from None
+        raise pytest.skip.Exception(str(exc)) from None
+
+
+@pytest.fixture(scope="session")
 def cluster(kube_programs: Path) -> Iterator[ControlPlane | KindCluster]:
     """The running cluster: our own, or the kind cluster that KUBECONFIG names."""
     running = choose(kube_programs)
@@ -83,18 +102,36 @@ def kube(cluster: ControlPlane | KindCluster) -> Kube:
     return cluster.kube
 
 
+@pytest.fixture(scope="module")
+def stage(
+    kube_programs: Path, cluster: ControlPlane | KindCluster, kube: Kube, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """One for all tests of a module: each uses models of its own."""
+    folder = tmp_path_factory.mktemp("operated")
+    namespace = kube.create(RESTRICTED_NAMESPACE)
+    kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=20s")
+    valkey = Valkey(tmp_path_factory.mktemp("valkey"))
+    (folder / "models").mkdir()
+    kubelet = Kubelet(kube, folder / "models", folder, COMMANDS)
+    kubelet.start()
+    operated = Operated(kube_programs / "helm", kube, namespace, valkey, folder, recovery={"replicas": 1})
+    try:
+        operated.start()
+        yield Stage(operated, kubelet, valkey, folder / "models")
+    finally:
+        operated.close()
+        kube("delete", "namespace", namespace, "--wait=false")
+        kubelet.stop()
+        valkey.stop()
+
+
 @pytest.fixture
 def new_namespace(kube: Kube) -> Iterator[Callable[[], str]]:
     """Makes namespaces that enforce the restricted Pod Security standard; deleted after the test."""
     made: list[str] = []
 
     def make() -> str:
-        namespace = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"generateName": "iris-", "labels": RESTRICTED},
-        }
-        made.append(kube.create(namespace))
+        made.append(kube.create(RESTRICTED_NAMESPACE))
         # A pod created before the controller-manager has made its ServiceAccount would be refused.
         kube("wait", "--for=create", "serviceaccount/default", "-n", made[-1], "--timeout=20s")
         return made[-1]

@@ -19,18 +19,18 @@ class Kube:
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl prints; fails the test when kubectl fails."""
-        done = self._run(arguments, stdin)
+        done = self.run(*arguments, stdin=stdin)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
     def refused(self, *arguments: str, stdin: str | None = None) -> str:
         """Why kubectl refuses; fails the test when it does not."""
-        done = self._run(arguments, stdin)
+        done = self.run(*arguments, stdin=stdin)
         assert done.returncode != 0, f"kubectl {' '.join(arguments)} was not refused: {done.stdout}"
         return done.stderr
 
     def answers(self, *arguments: str) -> bool:
-        return self._run(arguments, None).returncode == 0
+        return self.run(*arguments).returncode == 0
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """The object, or the list of objects under `items`, that `kubectl get` finds."""
@@ -53,7 +53,8 @@ class Kube:
         config["contexts"][0]["context"] |= {"user": name, "namespace": namespace}
         return Kube(self.kubectl, write_kubeconfig(self.kubeconfig.parent / f"{namespace}.{name}.kubeconfig", config))
 
-    def _run(self, arguments: tuple[str, ...], stdin: str | None) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """All that kubectl says, judged by nobody."""
         command = [str(self.kubectl), "--kubeconfig", str(self.kubeconfig), *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 

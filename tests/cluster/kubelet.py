@@ -1,16 +1,13 @@
-"""Plays kubelet for one node: runs the real process behind every worker pod, as the pod's spec says, and reports on it.
+"""Plays kubelet for one node: runs a real process behind every pod, as the pod's spec says, and reports on it.
 
-Kept of a kubelet: args, environment (Secrets included), host name, the readiness probe, restarts with back-off, SIGTERM
-and the grace period. Not kept: the image, volumes, limits and network of a container; ports are given out, not fixed.
+Kept of a kubelet: the readiness probe, restarts with back-off, the end of pods that are not restarted, preStop's sleep,
+SIGTERM and the grace period. What a process is made of is `containers`' to say.
 """
 
 from __future__ import annotations
 
-import base64
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -23,40 +20,44 @@ from typing import Any
 
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import Node, Pod, Secret
+from lightkube.resources.core_v1 import Node, Pod
 from lightkube.types import PatchType
 
+from cluster.containers import Containers
 from cluster.kube import Kube
-from cluster.processes import dying_with_us
-from servers import free_port
+from debian import program
 
 NODE = "iris-kubelet"
 LOOK_SECONDS = 0.1
 PROBE_SECONDS = 0.3
-IRIS = str(Path(sys.executable).with_name("iris"))
 
 
 @dataclass
 class Running:
     """The process of one pod."""
 
+    part: str
+    """api, worker ..."""
     process: subprocess.Popen[bytes]
-    port: int
+    ports: Mapping[str, int]
     ready: bool = False
     restarts: int = 0
     probe_at: float = 0.0
     start_at: float | None = None
+    stop_at: float | None = None
+    """When the process is asked to stop: after preStop's sleep."""
     stopped_at: float | None = None
-    grace_seconds: float = 30
+    done: bool = False
+    """It ended, and is not to be started again."""
 
 
 @dataclass
 class Kubelet:
-    """One node. `commands` replaces the entry point (`iris`) by version, to run a version that misbehaves."""
+    """One node; its files and its pods' logs are in `folder`. For `commands` see `containers`."""
 
     kube: Kube
     models: Path
-    log: Path
+    folder: Path
     commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pods: dict[str, Running] = field(default_factory=dict)
     started: int = 0
@@ -67,6 +68,7 @@ class Kubelet:
     def start(self) -> None:
         """Join the cluster as its only node that takes pods."""
         self.client = Client(KubeConfig.from_file(self.kube.kubeconfig).get(), trust_env=False)
+        self.containers = Containers(self.kube, self.client, self.models, self.folder, self.commands)
         self.others = [node.metadata.name for node in self.client.list(Node) if node.metadata and node.metadata.name]
         self.kube("cordon", *self.others)
         self.kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
@@ -85,9 +87,13 @@ class Kubelet:
         self.client.close()
         assert not self.trouble, self.trouble
 
-    def pids(self) -> list[int]:
-        """The processes that answer or might answer jobs."""
-        return [running.process.pid for running in self.pods.values() if running.process.poll() is None]
+    def pids(self, part: str = "worker") -> list[int]:
+        """The processes of one part, by default those that answer or might answer jobs."""
+        return [
+            running.process.pid
+            for running in self.pods.values()
+            if running.part == part and running.process.poll() is None
+        ]
 
     def _run(self) -> None:
         heartbeat_at = 0.0
@@ -121,7 +127,7 @@ class Kubelet:
             uid, meta = body["metadata"]["uid"], body["metadata"]
             running = self.pods.get(uid)
             if meta.get("deletionTimestamp"):
-                self._end(uid, meta, running)
+                self._end(uid, body, running)
             elif running is None:
                 self.pods[uid] = self._begin(body)
                 self._report(body, self.pods[uid])
@@ -130,89 +136,107 @@ class Kubelet:
 
     def _begin(self, pod: Mapping[str, Any]) -> Running:
         self.started += 1
-        port = free_port()
-        return Running(self._process(pod, port), port)
-
-    def _process(self, pod: Mapping[str, Any], port: int) -> subprocess.Popen[bytes]:
-        (container,) = pod["spec"]["containers"]
-        env = self._environment(pod["metadata"]["namespace"], container)
-        entry = self.commands.get(env["IRIS_MODEL_VERSION"], [IRIS])
-        env |= {"IRIS_METRICS_PORT": str(port), "IRIS_METRICS_HOST": "127.0.0.1", "IRIS_MODELS": str(self.models)}
-        # a host name of its own, as in a pod: RQ's workers tell it, and the operator finds the busy pods by it
-        named = ["unshare", "--uts", "sh", "-c", f'hostname {pod["metadata"]["name"]} && exec "$@"', "sh"]
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                dying_with_us([*named, *entry, *container["args"]]),
-                env={"PATH": os.environ["PATH"], **env},
-                stdout=log,
-                stderr=log,
-            )
-
-    def _environment(self, namespace: str, container: Mapping[str, Any]) -> dict[str, str]:
-        env = {}
-        for item in container["env"]:
-            if "valueFrom" in item:
-                wanted = item["valueFrom"]["secretKeyRef"]
-                data = self.client.get(Secret, wanted["name"], namespace=namespace).data or {}
-                env[item["name"]] = base64.b64decode(data[wanted["key"]]).decode()
-            else:
-                env[item["name"]] = item.get("value", "")
-        return env
+        ports = self.containers.ports(pod, {port for other in self.pods.values() for port in other.ports.values()})
+        part = pod["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
+        return Running(part, self.containers.start(pod, ports), ports)
 
     def _care(self, pod: Mapping[str, Any], running: Running) -> None:
+        if running.done:
+            return
         if running.process.poll() is not None:
             self._restart(pod, running)
             return
         if time.monotonic() < running.probe_at:
             return
         running.probe_at = time.monotonic() + PROBE_SECONDS
-        ready = _answers(running.port)
+        ready = _is_ready(pod, running)
         if ready != running.ready:
             running.ready = ready
             self._report(pod, running)
 
     def _restart(self, pod: Mapping[str, Any], running: Running) -> None:
-        if running.start_at is None:
+        if pod["spec"]["restartPolicy"] == "Never":
+            running.ready, running.done = False, True
+            self._report(pod, running)
+        elif running.start_at is None:
             running.start_at = time.monotonic() + min(8.0, 0.5 * 2**running.restarts)
             running.ready = False
             self._report(pod, running)
         elif time.monotonic() >= running.start_at:
-            running.process, running.start_at = self._process(pod, running.port), None
+            running.process, running.start_at = self.containers.start(pod, running.ports), None
             running.restarts += 1
             self._report(pod, running)
 
-    def _end(self, uid: str, meta: Mapping[str, Any], running: Running | None) -> None:
+    def _end(self, uid: str, pod: Mapping[str, Any], running: Running | None) -> None:
+        meta, now = pod["metadata"], time.monotonic()
         if running is not None and running.process.poll() is None:
-            if running.stopped_at is None:
+            if running.stop_at is None:
+                hook = pod["spec"]["containers"][0].get("lifecycle", {}).get("preStop", {})
+                running.stop_at = now + hook.get("sleep", {}).get("seconds", 0)
+                running.stopped_at = now
+            if now >= running.stop_at:
                 running.process.send_signal(signal.SIGTERM)
-                running.stopped_at = time.monotonic()
-            elif time.monotonic() - running.stopped_at > meta.get("deletionGracePeriodSeconds", 30):
+                running.stop_at = float("inf")
+            if now - (running.stopped_at or now) > meta.get("deletionGracePeriodSeconds", 30):
                 running.process.kill()
             return
         self.pods.pop(uid, None)
-        self.kube("delete", "pod", meta["name"], "-n", meta["namespace"], "--grace-period=0", "--force", "--wait=false")
+        self.kube(
+            "delete",
+            "pod",
+            meta["name"],
+            "-n",
+            meta["namespace"],
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+            "--ignore-not-found",
+        )
 
     def _report(self, pod: Mapping[str, Any], running: Running) -> None:
         (container,) = pod["spec"]["containers"]
         flag, name = "True" if running.ready else "False", pod["metadata"]["name"]
-        is_up = running.process.poll() is None
-        state = {"running": {"startedAt": _now()}} if is_up else {"waiting": {"reason": "CrashLoopBackOff"}}
         status = {
             "name": container["name"], "image": container["image"], "imageID": "", "ready": running.ready,
-            "restartCount": running.restarts, "state": state,
+            "restartCount": running.restarts, "state": _state(running),
         }  # fmt: skip
+        phase = "Running" if not running.done else "Failed" if running.process.returncode else "Succeeded"
         conditions = [{"type": kind, "status": flag, **_stamps()} for kind in ("Ready", "ContainersReady")]
-        report = {"phase": "Running", "conditions": conditions, "containerStatuses": [status], "startTime": _now()}
+        report = {"phase": phase, "conditions": conditions, "containerStatuses": [status], "startTime": _now()}
         namespace = pod["metadata"]["namespace"]
         self.client.patch(Pod.Status, name, {"status": report}, namespace=namespace, patch_type=PatchType.STRATEGIC)
 
 
-def _answers(port: int) -> bool:
+def _state(running: Running) -> dict[str, Any]:
+    if running.done:
+        return {"terminated": {"exitCode": running.process.returncode, "finishedAt": _now()}}
+    if running.process.poll() is None:
+        return {"running": {"startedAt": _now()}}
+    return {"waiting": {"reason": "CrashLoopBackOff"}}
+
+
+def _is_ready(pod: Mapping[str, Any], running: Running) -> bool:
+    probe = pod["spec"]["containers"][0].get("readinessProbe", {})
+    if "httpGet" in probe:
+        return _answers(running.ports[probe["httpGet"]["port"]], probe["httpGet"]["path"])
+    if "exec" in probe:
+        return _succeeds(probe["exec"]["command"], running.ports["redis"])
+    return True
+
+
+def _answers(port: int, path: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _succeeds(command: Sequence[str], port: int) -> bool:
+    """Of Valkey's container; its client has the older name in Debian."""
+    assert command[0] == "valkey-cli"
+    there = [program("redis-cli"), "-p", str(port), *command[1:]]
+    return subprocess.run(there, capture_output=True, check=False, timeout=10).returncode == 0
 
 
 def _now(*, micros: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The operator as a cluster runs it: a process of its own, a ServiceAccount with the shipped Role and no more."""
+"""The operator as the chart installs it: its ServiceAccount, Role and environment, in a process that tests can kill."""
 
 from __future__ import annotations
 
@@ -10,21 +10,31 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from cluster.helm import Release
 from cluster.kube import Kube
 from cluster.processes import dying_with_us
 from iris_service.model.store import ModelRepository
 from servers import Valkey, free_port
 from versions import COMMITTED, committed_card
 
-CRD = Path(__file__).parents[2] / "charts" / "iris" / "crds" / "irismodels.yaml"
-ROLE = Path(__file__).parent / "role.yaml"
 ACCOUNT = "iris-operator"
+SECRET = "iris-queue"
+AROUND_THE_OPERATOR = {
+    "image": {"registry": "example.invalid", "tag": "1"},
+    "valkey": {"enabled": False},
+    "redis": {"existingSecret": SECRET},
+    "model": {"enabled": False},
+    "api": {"replicas": 0},
+    "recovery": {"replicas": 0},
+    "operator": {"nodeSelector": {"iris.test/runs-in": "the-test"}},
+}
+"""The chart with a Valkey of the test's; its pods stay away, the operator's for want of such a node."""
 LONG = os.environ.get("IRIS_LONG_TESTS") == "1"
 """Ten rollouts under random kills, 200 models at once and an API server away for over a minute: ten minutes more."""
 FAST_CANARY = {
@@ -38,15 +48,18 @@ FAST_CANARY = {
 class Operated:
     """One namespace with an operator, and a Valkey it writes routes to."""
 
-    def __init__(self, kube: Kube, namespace: str, valkey: Valkey, folder: Path) -> None:
+    def __init__(
+        self, helm: Path, kube: Kube, namespace: str, valkey: Valkey, folder: Path, **values: Mapping[str, Any]
+    ) -> None:
         self.kube = kube
         self.namespace = namespace
         self.valkey = valkey
         self.log = folder / "operator.log"
         self.health_port, self.metrics_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        install(kube, namespace)
-        self("create", "secret", "generic", "iris-redis", f"--from-literal=worker-url={valkey.url}")
+        urls = [f"--from-literal={key}-url={valkey.url}" for key in ("api", "worker", "operator")]
+        self("create", "secret", "generic", SECRET, *urls)
+        Release(helm, kube, namespace).install({**AROUND_THE_OPERATOR, **values})
         self.account = kube.as_service_account(namespace, ACCOUNT)
 
     def __call__(self, *arguments: str) -> str:
@@ -57,12 +70,10 @@ class Operated:
 
     def start(self, **env: str) -> None:
         settings = {
+            **self.given(),
             "KUBECONFIG": str(self.account.kubeconfig),
-            "IRIS_NAMESPACE": self.namespace,
-            "IRIS_REDIS_URL": self.valkey.url,
             "IRIS_HEALTH_PORT": str(self.health_port),
             "IRIS_METRICS_PORT": str(self.metrics_port),
-            "IRIS_WORKER_IMAGE": "example.invalid/iris-worker:1",
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -71,6 +82,12 @@ class Operated:
                 stderr=log,
             )
         wait_until(lambda: self.health()[0] == 200, 30, "a healthy operator", self.last_words)
+
+    def given(self) -> dict[str, str]:
+        """The environment that the chart gives the operator."""
+        pod = self.kube.get(f"deploy/{ACCOUNT}", "-n", self.namespace)["spec"]["template"]
+        env = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0]["env"]}
+        return env | {"IRIS_NAMESPACE": self.namespace, "IRIS_REDIS_URL": self.valkey.url}
 
     def stop(self) -> int:
         """SIGTERM, and return the exit code."""
@@ -137,16 +154,6 @@ class Operated:
     def route(self, name: str) -> dict[str, int] | None:
         text = self.valkey.client().get(f"iris:route:{name}")
         return json.loads(text) if text else None  # type: ignore[arg-type]
-
-
-def install(kube: Kube, namespace: str) -> None:
-    """What the chart installs around the operator: the CRD, a ServiceAccount, the Role and its binding."""
-    kube("apply", "--server-side", "-f", str(CRD))
-    kube("wait", "--for=condition=Established", "crd/irismodels.serving.iris.dev", "--timeout=20s")
-    kube("create", "serviceaccount", ACCOUNT, "-n", namespace)
-    kube("apply", "-n", namespace, "-f", str(ROLE))
-    account = f"--serviceaccount={namespace}:{ACCOUNT}"
-    kube("create", "rolebinding", ACCOUNT, "-n", namespace, f"--role={ACCOUNT}", account)
 
 
 def publish(root: Path, model: str, version: str, source: str = "1") -> str:

@@ -85,6 +85,7 @@ def controller_manager(at: Layout) -> list[str]:
         f"--service-account-private-key-file={at.certificate('sa.key')}",
         "--kube-api-qps=200",
         "--kube-api-burst=400",
+        "--horizontal-pod-autoscaler-sync-period=2s",
     ]
 
 

@@ -127,11 +127,26 @@ def test_a_program_that_the_named_folder_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_a_complete_cache_is_left_alone(module: Callable[[str], Any], tmp_path: Path) -> None:
-    cached = tmp_path / "iris-kube-tools" / module("toolset").set_name()
-    cached.mkdir(parents=True)
-    fill(cached, NAMES)
+    toolset, cache = module("toolset"), tmp_path / "iris-kube-tools"
+    folders = {cache / toolset.set_name(): NAMES}
+    folders |= {cache / toolset.name_of_more(tool): (tool.name,) for tool in toolset.MORE}
+    for folder, names in folders.items():
+        folder.mkdir(parents=True)
+        fill(folder, names)
     assert run(XDG_CACHE_HOME=str(tmp_path)).returncode == 0
-    assert sorted(path.name for path in cached.iterdir()) == sorted(NAMES)
+    for folder, names in folders.items():
+        assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+        assert str(folder) in run("--where", "helm3", XDG_CACHE_HOME=str(tmp_path)).stdout or names == NAMES
+
+
+def test_a_program_beside_the_set_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run("--where", "helm3", XDG_CACHE_HOME=str(tmp_path))
+    assert (done.returncode, done.stderr.splitlines()) == (1, ["helm3 is not here", "  remedy: make kube-tools"])
+
+
+def test_what_is_beside_the_set_does_not_change_its_name(module: Callable[[str], Any]) -> None:
+    toolset = module("toolset")
+    assert {path.parent.name for path in toolset.MODULES.glob("*/go.*")} == {tool.wrapper for tool in toolset.TOOLS}
 
 
 def test_every_module_of_kubernetes_is_pinned_to_the_same_release(module: Callable[[str], Any]) -> None:

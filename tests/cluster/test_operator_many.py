@@ -23,8 +23,8 @@ WITHOUT_PROOF = {"gate": {"goldenSet": False}}  # kwok's pods answer no jobs
 
 
 @pytest.fixture
-def operated(kube: Kube, namespace: str, own_valkey: Valkey, tmp_path: Path) -> Iterator[Operated]:
-    started = Operated(kube, namespace, own_valkey, tmp_path)
+def operated(kube_programs: Path, kube: Kube, namespace: str, own_valkey: Valkey, tmp_path: Path) -> Iterator[Operated]:
+    started = Operated(kube_programs / "helm", kube, namespace, own_valkey, tmp_path)
     try:
         started.start()
         yield started

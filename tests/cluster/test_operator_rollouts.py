@@ -5,81 +5,15 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from api_process import ApiProcess
 from cluster.control_plane import ControlPlane, KindCluster
-from cluster.kube import Kube
-from cluster.kubelet import IRIS, Kubelet
 from cluster.load import Callers, Load
-from cluster.operated import FAST_CANARY, LONG, Operated, misbehaving, publish, wait_until
-from cluster.processes import dying_with_us
-from servers import Valkey
-
-BAD = {
-    "crash": "ProgressDeadlineExceeded",
-    "never-ready": "ProgressDeadlineExceeded",
-    "wrong-digest": "ArtifactRejected",
-    "wrong-answers": "GoldenSetDisagrees",
-    "failing": "AnalysisFailed",
-    "slow": "AnalysisFailed",
-}
-
-
-@dataclass
-class Stage:
-    """A namespace in which worker pods are processes."""
-
-    operated: Operated
-    kubelet: Kubelet
-    valkey: Valkey
-    models: Path
-    digests: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def publish(self, name: str, *versions: str) -> None:
-        """Version 1 and the others of a model; all but version 2 are version 1 under another name."""
-        for version in ("1", *versions):
-            source = "2" if version == "2" else "1"
-            self.digests[name, version] = publish(self.models, name, version, source)
-
-    def apply(self, name: str, version: str, **spec: Any) -> None:
-        spec.setdefault("rollout", FAST_CANARY)
-        self.operated.apply(name, version, self.digests[name, version], **spec)
-
-
-@pytest.fixture(scope="module")
-def stage(cluster: ControlPlane | KindCluster, kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One for all tests here: each uses models of its own."""
-    folder = tmp_path_factory.mktemp("operated")
-    meta = {"generateName": "iris-", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
-    namespace = kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-    kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=20s")
-    valkey = Valkey(tmp_path_factory.mktemp("valkey"))
-    commands = {how: misbehaving(how) for how in (*BAD, "crash-on-jobs") if how != "wrong-digest"}
-    kubelet = Kubelet(kube, folder / "models", folder / "workers.log", commands)
-    operated = Operated(kube, namespace, valkey, folder)
-    (folder / "models").mkdir()
-    kubelet.start()
-    env = {"PATH": os.environ["PATH"], "IRIS_REDIS_URL": valkey.url}
-    with (folder / "recovery.log").open("wb") as log:
-        recovery = subprocess.Popen(dying_with_us([IRIS, "recovery"]), env=env, stderr=log)
-    try:
-        operated.start()
-        yield Stage(operated, kubelet, valkey, folder / "models")
-    finally:
-        operated.close()
-        kube("delete", "namespace", namespace, "--wait=false")
-        kubelet.stop()
-        recovery.kill()
-        recovery.wait()
-        valkey.stop()
+from cluster.operated import FAST_CANARY, LONG, wait_until
+from cluster.stage import BAD, Stage, deployments_of, reason, replicas_of
 
 
 def test_a_good_version_takes_over_under_load_without_losing_a_job(stage: Stage) -> None:
@@ -98,7 +32,7 @@ def test_a_good_version_takes_over_under_load_without_losing_a_job(stage: Stage)
         assert len(callers.accepted) > 100
     finally:
         api.stop()
-    wait_until(lambda: len(stage.operated("get", "deploy", "-o", "name").split()) == 1, 20, "version 1 is removed")
+    wait_until(lambda: len(deployments_of(stage, "iris")) == 1, 20, "version 1 is removed")
     events = stage.operated(
         "get", "events", "--field-selector=involvedObject.kind=IrisModel", "-o", "jsonpath={..reason}"
     )
@@ -136,10 +70,6 @@ def test_every_kind_of_bad_version_is_rolled_back_by_itself_with_every_job_answe
     wait_until(
         lambda: all(len(deployments_of(stage, how)) == 1 for how in BAD), 30, "no workers of bad versions are left"
     )
-
-
-def deployments_of(stage: Stage, model: str) -> list[str]:
-    return stage.operated("get", "deploy", "-o", "name", "-l", f"serving.iris.dev/model={model}").split()
 
 
 @pytest.mark.timeout(600)
@@ -277,11 +207,3 @@ def test_an_outage_of_the_api_server_is_survived_of_more_than_a_minute_when_ther
     assert load.verdict(stage.valkey.client())["outage"]["unanswered"] == 0
     assert stage.operated.process is not None
     assert stage.operated.process.poll() is None, "it is the same process"
-
-
-def reason(status: dict[str, Any], kind: str) -> str:
-    return next((str(item["reason"]) for item in status.get("conditions", ()) if item["type"] == kind), "")
-
-
-def replicas_of(stage: Stage, deployment: str) -> int:
-    return int(stage.operated("get", deployment, "-o", "jsonpath={.spec.replicas}"))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.helm import Release
 from cluster.kube import Kube
-from cluster.operated import ACCOUNT, install
+from cluster.operated import ACCOUNT, AROUND_THE_OPERATOR
 from memory_cluster import DIGESTS, iris_model
 
 
 @pytest.fixture(scope="module")
-def installed(kube: Kube) -> Iterator[str]:
-    """A namespace with everything but the operator; each test has a model of its own."""
+def installed(kube_programs: Path, kube: Kube) -> Iterator[str]:
+    """A namespace with everything but the operator's pod; each test has a model of its own."""
     namespace = kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "iris-"}})
-    install(kube, namespace)
+    Release(kube_programs / "helm", kube, namespace).install(AROUND_THE_OPERATOR)
     yield namespace
     kube("delete", "namespace", namespace, "--wait=false")
 

@@ -12,14 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from cluster import test_operator_rollouts as rollouts
 from cluster.control_plane import ControlPlane, KindCluster
 from cluster.load import Load
 from cluster.operated import FAST_CANARY, wait_until
-from cluster.test_operator_rollouts import Stage, deployments_of, reason, replicas_of
+from cluster.stage import Stage, deployments_of, reason, replicas_of
 from iris_service.jobs.keys import Target, queue_keys
-
-stage = rollouts.stage
 
 ENDLESS_CANARY = {**FAST_CANARY, "steps": [{"weight": 50, "pauseSeconds": 600}], "analysis": {"minimumJobs": 100_000}}
 """Half of the jobs go to the new version until somebody does something about it."""

@@ -10,13 +10,17 @@ import time
 from collections.abc import Sequence
 
 from faults.caller import TARGET
+from iris_service.api.idempotency import fingerprint
 from iris_service.config import Settings
-from iris_service.jobs.job_queue import JobQueue
+from iris_service.jobs.job_id import id_of_key
+from iris_service.jobs.job_queue import JobQueue, Submission
 from iris_service.schemas import Payload
+
+ROW = (1.0, 2.0, 3.0, 4.0)
 
 
 class DyingJobQueue(JobQueue):
-    async def _flush_submissions(self, queue: str, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
+    async def _flush_submissions(self, queue: str, items: Sequence[Submission]) -> Sequence[int]:
         await super()._flush_submissions(queue, items)
         os.kill(os.getpid(), signal.SIGKILL)
         return []
@@ -25,8 +29,9 @@ class DyingJobQueue(JobQueue):
 async def main(jobs: int) -> None:
     settings = Settings.from_env()
     queue = DyingJobQueue(settings.redis, settings.jobs, TARGET)
-    payload = Payload(rows=((1.0, 2.0, 3.0, 4.0),), many=False, request_id="fault", accepted_at=time.time())
-    await asyncio.gather(*(queue.submit(payload) for _ in range(jobs)))
+    payload = Payload(rows=(ROW,), many=False, request_id="fault", accepted_at=time.time())
+    ids = [id_of_key(b"%d" % number, None) for number in range(jobs)]
+    await asyncio.gather(*(queue.commit(job_id, payload, TARGET, fingerprint("stub", payload)) for job_id in ids))
 
 
 if __name__ == "__main__":

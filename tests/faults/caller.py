@@ -11,8 +11,10 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from iris_service.api.idempotency import fingerprint
 from iris_service.config import Settings
-from iris_service.errors import QueueUnavailable, TryLater
+from iris_service.errors import AlreadyAnswered, QueueUnavailable, TryLater
+from iris_service.jobs.job_id import id_of_key
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.jobs.watch import Observation
@@ -38,6 +40,11 @@ class Caller:
         self.refused: Counter[str] = Counter()
         """Refusals by the name of their error."""
         self.slowest_refusal_seconds = 0.0
+        self.cancelled: set[str] = set()
+        self.too_late: set[str] = set()
+        """Jobs that could not be cancelled, for they had been answered."""
+        self.perhaps_cancelled: set[str] = set()
+        """Cancelled while Redis did not answer: it may have been done all the same."""
         self.surprises: list[BaseException] = []
         """What `submit` raised that it does not promise: other errors, and refusals without a time to come back."""
         self._settings = settings
@@ -58,15 +65,28 @@ class Caller:
         """Return the id of each row; raises what `JobQueue.submit` raises for the first refused one."""
         return self.run(self._submit_all(rows))
 
+    def submit_keyed(self, key: bytes, row: Row) -> bool:
+        """Submit under an idempotency key; returns whether that made a new job. Raises what `JobQueue.commit` does."""
+        return self.run(self._submit_keyed(key, row))
+
     def try_submit(self, row: Row) -> bool:
         """Return whether it was accepted; a refusal is counted."""
         return self.run(self._try(row))
 
+    def cancel(self, job_id: str) -> bool:
+        """Return whether it was cancelled: False when it had its answer."""
+        self.run(self._cancel(job_id))
+        return job_id in self.cancelled
+
     @contextmanager
-    def load(self, rows: Iterator[Row], *, callers: int = 8, pause_seconds: float = 0.01) -> Iterator[None]:
-        """Submit without end from `callers` at once while the block runs."""
+    def load(
+        self, rows: Iterator[Row], *, callers: int = 8, pause_seconds: float = 0.01, cancel_share: float = 0.0
+    ) -> Iterator[None]:
+        """Submit without end from `callers` at once while the block runs, and cancel a share of it."""
         stop = asyncio.Event()
-        at_work = asyncio.run_coroutine_threadsafe(self._keep_on(rows, callers, pause_seconds, stop), self._loop)
+        at_work = asyncio.run_coroutine_threadsafe(
+            self._keep_on(rows, callers, pause_seconds, cancel_share, stop), self._loop
+        )
         try:
             yield
         finally:
@@ -93,8 +113,24 @@ class Caller:
         self.accepted[job_id] = row
         return job_id
 
+    async def _submit_keyed(self, key: bytes, row: Row) -> bool:
+        payload = Payload(rows=(row,), many=False, request_id="fault", accepted_at=time.time())
+        job_id = id_of_key(key, None)
+        is_new = await self._queue.commit(job_id, payload, TARGET, fingerprint(TARGET.model, payload))
+        self.accepted[job_id] = row
+        return is_new
+
     async def _submit_all(self, rows: Sequence[Row]) -> list[str]:
         return await asyncio.gather(*(self._submit(row) for row in rows))
+
+    async def _cancel(self, job_id: str) -> None:
+        try:
+            await self._queue.cancel(job_id)
+            self.cancelled.add(job_id)
+        except AlreadyAnswered:
+            self.too_late.add(job_id)
+        except QueueUnavailable:
+            self.perhaps_cancelled.add(job_id)
 
     async def _try(self, row: Row) -> bool:
         started = time.monotonic()
@@ -108,7 +144,11 @@ class Caller:
             return False
         return True
 
-    async def _keep_on(self, rows: Iterator[Row], callers: int, pause_seconds: float, stop: asyncio.Event) -> None:
+    async def _keep_on(
+        self, rows: Iterator[Row], callers: int, pause_seconds: float, cancel_share: float, stop: asyncio.Event
+    ) -> None:
+        rng = random.Random(callers)
+
         async def one() -> None:
             while not stop.is_set():
                 accepted = False
@@ -117,5 +157,8 @@ class Caller:
                 except Exception as exc:  # judged at the end, by the invariants
                     self.surprises.append(exc)
                 await asyncio.sleep(pause_seconds if accepted else max(pause_seconds, 0.1))
+                if accepted and rng.random() < cancel_share:
+                    known = list(self.accepted)  # a new one mostly waits, an old one is mostly answered
+                    await self._cancel(rng.choice(known[-20:] if rng.random() < 0.7 else known))
 
         await asyncio.gather(*(one() for _ in range(callers)))

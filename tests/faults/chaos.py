@@ -34,6 +34,7 @@ from iris_service.telemetry import configure_logging
 from servers import short_folder
 
 SLOW_SHARE = 0.005
+CANCEL_SHARE = 0.05
 ATTEMPTS = 20
 """More than any job can lose workers here: an error in the account is then a finding."""
 FAULTS = {"kill worker": 10, "stop worker": 6, "freeze worker": 2, "kill recovery": 2, "kill redis": 1}
@@ -104,7 +105,10 @@ def run(chaos: Chaos, seconds: float, workers: int, console: Console) -> None:
     rig, rng = chaos.rig, chaos.rng
     rig.start_recovery()
     with rig.supervised(workers, recovery=True):
-        with rig.caller.load(flowers(rng, SLOW_SHARE), callers=16, pause_seconds=0.03), progress(console) as bar:
+        with (
+            rig.caller.load(flowers(rng, SLOW_SHARE), callers=16, pause_seconds=0.03, cancel_share=CANCEL_SHARE),
+            progress(console) as bar,
+        ):
             task = bar.add_task("chaos", total=seconds, note="")
             ends = time.monotonic() + seconds
             while (left := ends - time.monotonic()) > 0:
@@ -135,7 +139,8 @@ def account(rig: Rig, chaos: Chaos) -> tuple[Table, int]:
     table = Table("what", "count", title="account")
     table.add_row("accepted", str(len(caller.accepted)))
     table.add_row("answered", str(codes["done"]))
-    for code in sorted(codes.keys() - {"done", "lost"}):
+    table.add_row("cancelled by their callers", str(codes["CANCELLED"]))
+    for code in sorted(codes.keys() - {"done", "lost", "CANCELLED"}):
         table.add_row(f"errors: {code}", str(codes[code]))
     table.add_row("refused while Redis was away", str(caller.refused.total()))
     table.add_row("  of these taken all the same", str(len(results.keys() - caller.accepted.keys())))

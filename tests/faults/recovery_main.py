@@ -29,7 +29,7 @@ def main() -> int:
         shift_clock(shift)
 
     from iris_service.config import Settings
-    from iris_service.jobs.recovery import run_recovery
+    from iris_service.jobs.sweeping import run_recovery
     from iris_service.telemetry import configure_logging
 
     settings = Settings.from_env()

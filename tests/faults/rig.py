@@ -23,6 +23,7 @@ from stub_model import answer_of
 
 HERE = Path(__file__).parent
 KEYS = queue_keys(TARGET.queue)
+ENDINGS = ("done", "error", "expired", "cancelled")
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> float:
@@ -72,9 +73,8 @@ class Rig:
     def caller_at(self, url: str) -> Caller:
         """Return another caller, whose account is that of `self.caller`."""
         caller = Caller(Settings.from_env(self.env | {"IRIS_REDIS_URL": url}))
-        caller.accepted, caller.refused, caller.surprises = (
-            self.caller.accepted, self.caller.refused, self.caller.surprises,
-        )  # fmt: skip
+        for name in ("accepted", "refused", "surprises", "cancelled", "too_late", "perhaps_cancelled"):
+            setattr(caller, name, getattr(self.caller, name))
         self._others.append(caller)
         return caller
 
@@ -186,18 +186,25 @@ class Rig:
             envelope = results[job_id]
             if isinstance(envelope, Answered):
                 assert envelope.rows == (answer_of(row),), f"I3: {job_id} was given another job's answer"
-            assert self._outcome(envelope) == expected.get(job_id, "done"), f"I1: {job_id} ended otherwise: {envelope}"
+            assert self._outcome(envelope) in self._allowed(job_id, expected), f"I1: {job_id} ended as {envelope}"
         assert not any(self.open_work().values()), f"I4: {self.open_work()}"
         self._assert_counts(results, counts)
 
+    def _allowed(self, job_id: str, expected: Mapping[str, str]) -> set[str]:
+        if job_id in self.caller.cancelled:
+            return {"CANCELLED"}
+        ending = expected.get(job_id, "done")
+        return {ending, "CANCELLED"} if job_id in self.caller.perhaps_cancelled else {ending}
+
     def _assert_counts(self, results: Mapping[str, Any], counts: Mapping[str, int]) -> None:
         """I5; and as every publication counts once, so many results are so many single publications (I1)."""
-        accepted, published = counts["accepted"], sum(counts.get(name, 0) for name in ("done", "error", "expired"))
+        accepted, published = counts["accepted"], sum(counts.get(name, 0) for name in ENDINGS)
         assert accepted == published == len(results), f"I5: {counts}, {len(results)} results"
         assert len(self.caller.accepted) <= accepted <= len(self.caller.accepted) + self.caller.of_unknown_fate
         outcomes = Counter(map(self._outcome, results.values()))
         assert counts.get("done", 0) == outcomes["done"], f"I5: {counts}, {outcomes}"
         assert counts.get("expired", 0) == outcomes["EXPIRED"], f"I5: {counts}, {outcomes}"
+        assert counts.get("cancelled", 0) == outcomes["CANCELLED"], f"I5: {counts}, {outcomes}"
         wait_until(lambda: self._reported() == self._of_interest(counts), 5, "I5: the API reports the same counts")
 
     def _reported(self) -> dict[str, int]:
@@ -205,7 +212,7 @@ class Rig:
 
     @staticmethod
     def _of_interest(counts: Mapping[str, int]) -> dict[str, int]:
-        return {name: counts.get(name, 0) for name in ("accepted", "done", "error", "expired", "refused")}
+        return {name: counts.get(name, 0) for name in ("accepted", *ENDINGS, "refused")}
 
     @staticmethod
     def _outcome(envelope: Any) -> str:

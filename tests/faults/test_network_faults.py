@@ -66,6 +66,24 @@ def test_f09_a_commit_that_never_gets_its_reply_is_unavailable_and_done_at_most_
     rig.assert_invariants()
 
 
+def test_f09_a_caller_who_was_told_unavailable_finds_his_job_again_by_its_key(
+    make_rig: MakeRig, make_proxy: MakeProxy
+) -> None:
+    rig = make_rig()
+    proxy = make_proxy(rig)
+    caller = rig.caller_at(proxy.url)
+    assert caller.submit_keyed(b"first", ROW)
+    proxy.lose_reply_to(script_call("enqueue"), times=100)
+    with pytest.raises(QueueUnavailable):
+        caller.submit_keyed(b"order-7", ROW)
+    proxy.lose_reply_to(script_call("enqueue"), times=0)
+    assert not caller.submit_keyed(b"order-7", ROW), "it was committed, and is the same job"
+    assert rig.counts()["accepted"] == 2
+    rig.start_worker()
+    rig.settle()
+    rig.assert_invariants()
+
+
 @pytest.mark.parametrize("lost", ["BLMOVE", "claim", "finish", "renew"])
 def test_f10_a_worker_that_misses_replies_answers_every_job_once(
     make_rig: MakeRig, make_proxy: MakeProxy, lost: str
@@ -117,12 +135,18 @@ def test_f11_a_slow_line_that_delivers_byte_by_byte_changes_nothing(make_rig: Ma
     rig.assert_invariants()
 
 
-def test_f18_jobs_of_an_api_that_dies_after_the_commit_are_answered_once(make_rig: MakeRig) -> None:
-    """Its callers never learn their ids; to find them again they need an idempotency key, which this API has not."""
+def test_f18_callers_of_an_api_that_dies_after_the_commit_find_their_jobs_again_by_their_keys(
+    make_rig: MakeRig,
+) -> None:
     rig = make_rig()
     api = rig.start_api("--jobs", "20")
     assert rig.exit_code(api) == -signal.SIGKILL
     assert rig.counts()["accepted"] == 20
     rig.start_worker()
+    for number in range(20):  # some are answered by now, some are not
+        assert not rig.caller.submit_keyed(b"%d" % number, ROW)
     rig.settle()
     assert rig.counts()["done"] == len(rig.results()) == 20
+    for number in range(20):
+        assert not rig.caller.submit_keyed(b"%d" % number, ROW)
+    rig.assert_invariants()

@@ -22,7 +22,7 @@ from iris_operator.queues import Queues
 from iris_operator.spec import IrisModelSpec, ModelVersion
 from iris_service.errors import SettingsError
 from iris_service.jobs.acl import USERS, render
-from iris_service.jobs.keys import job_key, queue_keys, result_key
+from iris_service.jobs.keys import PENDING, job_key, queue_keys, result_key
 from servers import short_folder
 from stub_model import KILLS
 
@@ -50,8 +50,16 @@ def test_the_file_holds_no_password_and_switches_the_default_user_off() -> None:
     text = render(PASSWORDS)
     assert "password" not in text
     assert text.splitlines()[0] == "user default off"
-    assert [line.split()[1] for line in text.splitlines()[1:]] == list(USERS)
+    assert [line.split()[1] for line in text.splitlines()[1:]] == [*USERS, "iris-health"]
     assert len(re.findall(r"#[0-9a-f]{64}\b", text)) == 3
+
+
+def test_a_probe_learns_that_the_server_answers_and_can_do_nothing_else(rig: Rig) -> None:
+    with redis.Redis.from_url(f"redis://iris-health:any@127.0.0.1:{rig.valkey.port}/0") as probe:
+        assert probe.ping()
+        for command in (("GET", "iris:models"), ("INFO",), ("SUBSCRIBE", "iris:answered"), ("ACL", "WHOAMI")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                probe.execute_command(*command)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +77,10 @@ def test_api_worker_and_recovery_need_no_more_than_their_users_may(rig: Rig) -> 
     caller = rig.caller_at(url(rig, "iris-api"))
     wait_until(lambda: caller.reading().redis_up, 10, "the API reads lengths, counts and memory")
     rows = [row for row, _ in zip(flowers(random.Random(1)), range(50), strict=False)]
+    assert caller.submit_keyed(b"order-7", rows[0])
     poison = caller.submit(*rows, (KILLS, 1.0, 1.0, 1.0))[-1]
-    lost = caller.submit(rows[0])[0]
+    lost, unwanted = caller.submit(rows[0], rows[1])
+    assert caller.cancel(unwanted)
     rig.redis.set(job_key(lost), "not a hash")
     foreign = Queue(TARGET.queue, connection=rig.redis, serializer=JSONSerializer).enqueue("operator.add", 1, 2)
     first = rig.start_worker(url=worker_url)
@@ -95,6 +105,10 @@ DENIED = {
         ("GET", "someone:else"), ("HGETALL", job_key("x")), ("LPOP", KEYS.waiting), ("DEL", result_key("x")),
         ("SET", result_key("x"), "forged"), ("PUBLISH", "iris:answered", "x"), ("SUBSCRIBE", "elsewhere"),
         ("HSET", "iris:route:iris", "a", "b"),
+        ("SET", KEYS.waiting, "x"), ("SET", job_key("x"), "x"), ("SET", PENDING, "x"),
+        ("RENAMENX", result_key("x"), result_key("y")), ("RENAMENX", job_key("x"), result_key("y")),
+        ("DEL", KEYS.waiting), ("DEL", PENDING), ("LREM", "elsewhere", "1", "x"), ("ZREM", KEYS.running, "x"),
+        ("LRANGE", KEYS.waiting, "0", "-1"), ("ZRANGE", PENDING, "0", "-1"), ("EXPIRE", result_key("x"), "0"),
     ],
     "iris-worker": [
         ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1"), ("EVAL", "return 1", "0"), FOREIGN,
@@ -116,6 +130,15 @@ def test_a_user_is_denied_what_it_has_no_need_for(rig: Rig, user: str) -> None:
         for command in DENIED[user]:
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*command)
+
+
+def test_the_api_may_put_an_answer_where_there_is_none_and_change_none(rig: Rig) -> None:
+    rig.redis.set(result_key("x"), "the answer")
+    with redis.Redis.from_url(url(rig, "iris-api")) as client:
+        client.set("iris:draft:x", "forged")
+        assert not client.renamenx("iris:draft:x", result_key("x"))
+        assert client.renamenx("iris:draft:x", result_key("y"))
+    assert rig.redis.get(result_key("x")) == b"the answer"
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -37,6 +37,7 @@ class _Server(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = replies
         self.seen: list[tuple[str, str, bytes]] = []
+        self.credentials: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -48,6 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, _Server)
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.command, self.path, sent))
+        self.server.credentials.append(self.headers["Authorization"])
         status, headers, document = self.server.replies.pop(0)
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
@@ -71,6 +73,16 @@ def server(request: pytest.FixtureRequest) -> Iterator[_Server]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize("key", ["", "iris_secret"])
+def test_a_key_is_brought_along_where_there_is_one(
+    server: _Server, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IRIS_API_KEY", key)
+    assert cli.main(["predict", *map(str, FLOWER), "--url", server.url]) == 0
+    assert server.credentials == [f"Bearer {key}" if key else None] * 2
+    assert "iris_secret" not in "".join(capsys.readouterr())
 
 
 def test_a_server_is_asked_for_one_flower(server: _Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,11 +259,14 @@ def test_a_worker_refuses_an_artifact_that_is_not_the_published_one(tmp_path: Pa
     assert _rejected_worker(tmp_path)["code"] == "MODEL_REJECTED"
 
 
-@pytest.mark.parametrize("module", ["iris_service.worker", "iris_service.api", "iris_service.cli worker"])
-def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "entry",
+    ["worker", "api", "cli api", "cli worker", "cli recovery", "cli up"],
+)
+def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(entry: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *module.split()],
-        env={**os.environ, "IRIS_REDIS_URL": "localhost"},
+        [sys.executable, "-m", *f"iris_service.{entry}".split()],
+        env={**os.environ, "IRIS_REDIS_URL": "redis://:hun/ter2@redis:6379/0"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -259,7 +274,8 @@ def test_bad_settings_end_any_process_with_one_line_and_exit_code_78(module: str
     )
     assert done.returncode == os.EX_CONFIG
     [line] = done.stderr.splitlines()
-    assert "IRIS_REDIS_URL must start with" in line
+    assert "IRIS_REDIS_URL is not host:port" in line
+    assert "hun" not in line
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import redis
 
+from iris_operator.queues import Queues
 from iris_service.config import JobSettings, RedisSettings
-from iris_service.errors import JobNotFound, QueueFull, QueueUnavailable, TryLater
+from iris_service.errors import AlreadyAnswered, JobNotFound, QueueFull, QueueUnavailable, TryLater
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS
 from iris_service.jobs.job_queue import JobQueue
-from iris_service.jobs.keys import ANSWERED_CHANNEL, PENDING, Target, queue_keys, result_key
-from iris_service.schemas import Answered, Payload, envelope_to_json
+from iris_service.jobs.keys import ANSWERED_CHANNEL, DRAFT_PREFIX, PENDING, Target, job_key, queue_keys, result_key
+from iris_service.schemas import Answered, Failed, Payload, envelope_to_json
 from servers import Valkey
 
 TARGET = Target("stub", "1")
@@ -80,7 +81,7 @@ def test_who_listens_before_submitting_hears_a_small_answer_without_looking(
             other, mine = "0" * 32, "1" * 32
             with queue.listening(mine) as announced:
                 await until(lambda: bool(valkey.pubsub_numsub(ANSWERED_CHANNEL)[0][1]))
-                await queue.submit(payload(), job_id=mine)
+                await queue.commit(mine, payload(), TARGET)
                 valkey.publish(ANSWERED_CHANNEL, f"{other}\n{mine} ".encode() + envelope_to_json(ANSWER))
                 assert await queue.hear(announced, 20) == ANSWER
             assert "cmdstat_zmscore" not in valkey.info("commandstats"), "nobody has looked"
@@ -98,7 +99,7 @@ def test_who_hears_of_an_answer_alone_or_of_nothing_has_to_look(
         async with opened(valkey_server) as queue:
             with queue.listening("1" * 32) as announced:
                 await until(lambda: bool(valkey.pubsub_numsub(ANSWERED_CHANNEL)[0][1]))
-                await queue.submit(payload(), job_id="1" * 32)
+                await queue.commit("1" * 32, payload(), TARGET)
                 publish(valkey, "1" * 32, announce=announced_first)
                 assert await queue.hear(announced, 20 if announced_first else 0.05) is None
             assert await queue.fetch("1" * 32) == ANSWER
@@ -135,7 +136,7 @@ def test_the_queue_takes_jobs_up_to_its_limit_and_not_one_more(valkey: redis.Red
 def test_a_reply_that_was_lost_does_not_make_a_second_job(valkey: redis.Redis, valkey_server: Valkey) -> None:
     async def story() -> None:
         async with opened(valkey_server) as queue:
-            item = ("f" * 32, b"data")
+            item = ("f" * 32, b"data", "")
             assert await queue._flush_submissions(TARGET.queue, [item]) == [1]
             assert await queue._flush_submissions(TARGET.queue, [item]) == [2]
             assert valkey.lrange(KEYS.waiting, 0, -1) == [b"f" * 32]
@@ -210,6 +211,88 @@ def test_waiting_in_vain_ends_in_time_and_leaves_no_waiter(valkey: redis.Redis, 
             leaves.cancel()
             await asyncio.gather(leaves, return_exceptions=True)
             assert queue.observe().waiters == 0
+
+    run(story)
+
+
+def test_a_waiting_job_that_is_cancelled_is_gone_at_once_and_only_its_envelope_stays(
+    valkey: redis.Redis, valkey_server: Valkey
+) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            ids = [await queue.submit(payload()) for _ in range(3)]
+            await asyncio.gather(*(queue.cancel(ids[1]) for _ in range(3)))
+            assert valkey.lrange(KEYS.waiting, 0, -1) == [ids[0].encode(), ids[2].encode()]
+            assert valkey.zscore(PENDING, ids[1]) is None
+            assert not valkey.exists(job_key(ids[1]), DRAFT_PREFIX + ids[1])
+            assert 3000 < valkey.ttl(result_key(ids[1])) <= 3600
+            envelope = await queue.fetch(ids[1])
+            assert isinstance(envelope, Failed)
+            assert (envelope.code, envelope.model, envelope.version) == ("CANCELLED", "stub", "1")
+            assert abs(envelope.finished_at - time.time()) < 60
+            assert valkey.hget(KEYS.counts, "cancelled") == b"1"
+            await until(lambda: queue.observe().queue(TARGET).outcomes.get("cancelled") == 1)
+
+    run(story)
+
+
+def test_what_is_answered_or_unknown_is_not_cancelled(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            publish(valkey, job_id)
+            with pytest.raises(AlreadyAnswered):
+                await queue.cancel(job_id)
+            assert await queue.fetch(job_id) == ANSWER
+            with pytest.raises(JobNotFound):
+                await queue.cancel("f" * 32)
+            assert not valkey.exists(result_key("f" * 32))
+            assert valkey.hget(KEYS.counts, "cancelled") is None
+
+    run(story)
+
+
+def test_a_job_is_cancelled_where_a_closed_queue_has_sent_it(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        operator = Queues(valkey_server.url, "test")
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            assert await operator.close(TARGET.queue, "stub@2") == 1
+            await queue.cancel(job_id)
+            assert valkey.llen(queue_keys("stub@2").waiting) == 0
+            assert valkey.hget(queue_keys("stub@2").counts, "cancelled") == b"1"
+        await operator.aclose()
+
+    run(story)
+
+
+@pytest.mark.parametrize("spoil", ["gone", "type", "origin"])
+def test_a_job_that_cannot_be_read_can_be_cancelled(valkey: redis.Redis, valkey_server: Valkey, spoil: str) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            job_id = await queue.submit(payload())
+            if spoil == "origin":
+                valkey.hset(job_key(job_id), "origin", "nowhere")
+            else:
+                valkey.delete(job_key(job_id))
+            if spoil == "type":
+                valkey.set(job_key(job_id), "not a hash")
+            await queue.cancel(job_id)
+            assert isinstance(await queue.fetch(job_id), Failed)
+            assert not valkey.exists(job_key(job_id))
+
+    run(story)
+
+
+def test_who_waits_for_a_job_hears_that_it_was_cancelled(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue, opened(valkey_server) as another:
+            job_id = await queue.submit(payload())
+            here, there = (asyncio.create_task(api.fetch(job_id, 20)) for api in (queue, another))
+            await until(lambda: queue.observe().waiters == another.observe().waiters == 1)
+            await queue.cancel(job_id)
+            assert isinstance(await asyncio.wait_for(here, LOOK_AGAIN_SECONDS * 4), Failed)
+            assert isinstance(await asyncio.wait_for(there, LOOK_AGAIN_SECONDS * 4), Failed)
 
     run(story)
 

@@ -187,6 +187,18 @@ def test_what_cannot_be_read_is_set_aside_and_its_caller_answered(rig: Rig, spoi
     assert rig.client.hget(KEYS.counts, "quarantined") == b"1"
 
 
+def test_an_id_without_a_job_or_an_answer_is_taken_off_and_not_held_for_unreadable(
+    rig: Rig,
+) -> None:
+    rig.client.rpush(KEYS.intermediate, JOB)
+    for _ in range(2):
+        rig.recovery.sweep()
+        rig.clock.now += STRANDED_SECONDS
+    assert rig.client.llen(KEYS.intermediate) == 0
+    assert rig.waiting == []
+    assert rig.client.hget(KEYS.counts, "quarantined") is None
+
+
 def test_one_unreadable_job_does_not_stop_the_recovery_of_others(rig: Rig) -> None:
     for number in range(5):
         job_id = f"{number}" * 32

@@ -203,7 +203,7 @@ def test_who_comes_at_a_bad_time_is_told_when_to_come_back(
 
 
 class Surprise(MemoryQueue):
-    async def submit(self, *_: object) -> str:
+    async def commit(self, *_: object) -> bool:
         raise RuntimeError("secret detail")
 
 
@@ -233,3 +233,9 @@ def test_without_redis_the_api_runs_and_says_why(client: TestClient, queue: Memo
     assert answer.json()["reasons"] == ["redis: the queue cannot be used right now"]
     queue.trouble = None
     assert client.get("/readyz").json() == {"ready": True, "model": "iris", "version": "1"}
+
+
+def test_an_api_that_has_not_read_the_routes_yet_is_not_ready(client: TestClient, queue: MemoryQueue) -> None:
+    queue.redis_up = False
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (503, ["redis: the routes have not been read yet"])

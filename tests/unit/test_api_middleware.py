@@ -74,7 +74,7 @@ from iris_service.telemetry import configure_logging
 from memory_queue import MemoryQueue
 
 class Surprise(MemoryQueue):
-    async def submit(self, payload, target, job_id):
+    async def commit(self, *_):
         raise RuntimeError("nobody expected this")
 
 configure_logging(LogSettings(format="json"), "api")

@@ -39,7 +39,7 @@ async def fetch_for_ever() -> Envelope | None:
 
 
 async def fetch_nothing() -> Envelope | None:
-    raise JobNotFound("no such job")
+    raise JobNotFound
 
 
 def run(

@@ -71,6 +71,14 @@ def test_json_is_the_result_of_the_api(capsys: pytest.CaptureFixture[str]) -> No
     assert all(len(answer["probability"]) == len("0.000") for answer in result)
 
 
+def test_a_script_can_check_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    flower = ["predict", "5.1", "3.5", "1.4", "0.2"]
+    assert cli.main([*flower, "--expect", "setosa"]) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.main([*flower, "--expect", "virginica"]) == 1
+    assert capsys.readouterr().err == "iris predict: setosa is the likeliest, not virginica\n"
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -62,7 +62,7 @@ def test_a_worker_takes_its_environment_as_it_is_given() -> None:
     assert (settings.model.name, settings.model.version, settings.model.digest) == ("iris", "1", VERSION.digest)
     assert settings.model.artifact_format == VERSION.format
     assert (settings.jobs.timeout_seconds, settings.worker.batch_size) == (60, 256)
-    assert settings.worker.metrics_port == container(rendered())["ports"][0]["containerPort"] == METRICS_PORT
+    assert settings.metrics.port == container(rendered())["ports"][0]["containerPort"] == METRICS_PORT
 
 
 def test_a_worker_compares_and_traces_as_the_operator_was_told() -> None:
@@ -89,6 +89,31 @@ def test_what_the_chart_gives_every_pod_is_there_only_when_given() -> None:
     assert (full["priorityClassName"], full["imagePullSecrets"]) == ("high", [{"name": "a"}, {"name": "b"}])
     mount = next(mount for mount in full["containers"][0]["volumeMounts"] if mount["name"] == "models")
     assert (mount["mountPath"], mount["readOnly"]) == ("/app/models", True)
+
+
+def test_a_ca_reaches_the_worker_and_its_settings() -> None:
+    full = rendered(pods=replace(PODS, redis_ca_secret="ca"))["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in full["volumes"] if volume["name"] == "redis-ca"]
+    assert volume["secret"] == {"secretName": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    (mount,) = [mount for mount in full["containers"][0]["volumeMounts"] if mount["name"] == "redis-ca"]
+    (path,) = [item["value"] for item in full["containers"][0]["env"] if item["name"] == "IRIS_REDIS_CA_FILE"]
+    assert path == f"{mount['mountPath']}/ca.crt"
+
+
+def test_resources_of_the_chart_are_for_models_that_ask_for_none() -> None:
+    pods = replace(PODS, resources={"limits": {"memory": "1Gi"}})
+    assert container(rendered(pods=pods))["resources"] == pods.resources
+    asking = replace(SPEC, worker=Worker(resources={"limits": {"cpu": "1"}}))
+    assert container(rendered(asking, pods=pods))["resources"] == {"limits": {"cpu": "1"}}
+
+
+def test_workers_are_put_where_the_chart_says_and_apart_from_each_other() -> None:
+    pod = rendered(pods=replace(PODS, placement={"nodeSelector": {"disk": "fast"}}))["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"disk": "fast"}
+    spread = {item["topologyKey"]: item for item in pod["topologySpreadConstraints"]}
+    assert spread.keys() == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    assert {item["whenUnsatisfiable"] for item in spread.values()} == {"ScheduleAnyway"}, "one node is enough"
+    assert all(item["labelSelector"]["matchLabels"] == labels("iris", "1") for item in spread.values())
 
 
 def test_a_job_in_hand_can_end_before_its_worker_is_killed() -> None:

@@ -121,7 +121,7 @@ def test_the_images_set_what_the_settings_know() -> None:
     env = dict(pair.split("=", 1) for line in lines for pair in shlex.split(line))
     settings = Settings.from_env(env)
     ports = {int(port) for port in re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)}
-    assert ports == {settings.api.port, settings.worker.metrics_port}
+    assert ports == {settings.api.port, settings.metrics.port}
     assert f"http://127.0.0.1:{settings.api.port}/healthz" in DOCKERFILE
 
 

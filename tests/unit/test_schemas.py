@@ -7,9 +7,12 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from iris_service.errors import InvalidInput, MalformedBody
 from iris_service.schemas import (
+    MAX_DEPTH,
     MAX_OBJECTS,
     Answered,
     Failed,
@@ -17,6 +20,7 @@ from iris_service.schemas import (
     Signature,
     envelope_from_json,
     envelope_to_json,
+    is_deeper_than,
     parse_json,
 )
 
@@ -121,6 +125,47 @@ def test_a_body_made_to_be_slow_is_refused_at_once(tail: bytes) -> None:
     with pytest.raises(MalformedBody):
         parse_json(b"[" * 33 + tail)
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("opened", ["[", '{"a":'])
+def test_nesting_is_allowed_to_its_limit_and_not_one_level_deeper(opened: str) -> None:
+    closed = "]" if opened == "[" else "}"
+
+    def nested(levels: int) -> bytes:
+        return (opened * levels + "1" + closed * levels).encode()
+
+    assert parse_json(nested(MAX_DEPTH))
+    for levels in (MAX_DEPTH + 1, 999, 100_000):
+        with pytest.raises(MalformedBody, match="32 levels"):
+            parse_json(nested(levels))
+    assert parse_json(nested(5), 5)
+    with pytest.raises(MalformedBody, match="5 levels"):
+        parse_json(nested(6), 5)
+
+
+def test_brackets_in_strings_are_no_nesting() -> None:
+    for text in ("[" * 100, '"[' * 100, "\\[" * 50 + '"' * 50 + "]" * 99, "{[" * 40):
+        assert parse_json(json.dumps([text, {text: text}]).encode()) == [text, {text: text}]
+
+
+TEXT = st.text('[]{}"\\ü', max_size=5)
+JSON = st.recursive(
+    st.none() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=20,
+)
+
+
+def depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, (list, dict)) + max((depth(item) for item in inner), default=0)
+
+
+@given(JSON, st.integers(0, 6), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_depth_is_what_a_walk_through_the_value_finds(value: Any, most: int, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert is_deeper_than(most, body) == (depth(value) > most)
 
 
 @pytest.mark.parametrize(

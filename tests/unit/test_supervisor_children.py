@@ -29,13 +29,18 @@ def test_settings_travel_in_the_environment_and_never_on_the_command_line() -> N
         assert not any("a-password" in part for part in spec.command)
 
 
-def test_workers_count_up_from_the_metrics_port() -> None:
+def test_workers_and_then_recovery_count_up_from_the_metrics_port_and_the_api_needs_none() -> None:
     env = {"IRIS_METRICS_PORT": "9100"}
-    specs = our_children(Settings.from_env(env), env, workers=2)
-    assert [spec.env["IRIS_METRICS_PORT"] for spec in specs if spec.name.startswith("worker")] == ["9100", "9101"]
+    ports = {spec.name: spec.env.get("IRIS_METRICS_PORT") for spec in our_children(Settings.from_env(env), env, 2)}
+    assert ports == {"worker-1": "9100", "worker-2": "9101", "recovery": "9102", "api": None}
 
 
 def test_a_metrics_port_from_the_system_is_left_to_the_system() -> None:
     env = {"IRIS_METRICS_PORT": "0"}
     specs = our_children(Settings.from_env(env), env, workers=2)
-    assert {spec.env["IRIS_METRICS_PORT"] for spec in specs} == {"0"}
+    assert {spec.env["IRIS_METRICS_PORT"] for spec in specs if spec.name != "api"} == {"0"}
+
+
+def test_a_draining_api_is_given_the_time_for_it() -> None:
+    specs = [our_children(Settings.from_env({"IRIS_DRAIN_SECONDS": text}), {}, workers=0) for text in ("0", "8")]
+    assert specs[1][-1].stop_seconds - specs[0][-1].stop_seconds == 8

@@ -210,7 +210,7 @@ def test_who_comes_at_a_bad_time_is_told_when_to_come_back(
 
 
 class Surprise(AnsweringQueue):
-    async def submit(self, *_: object) -> str:
+    async def commit(self, *_: object) -> bool:
         raise RuntimeError("secret detail")
 
 
@@ -228,10 +228,9 @@ class FailingQueue(MemoryQueue):
         super().__init__()
         self.reason = reason
 
-    async def submit(self, *arguments: Any) -> str:
-        job_id = await super().submit(*arguments)
+    async def commit(self, job_id: str, *arguments: Any) -> bool:
         self.envelopes[job_id] = Failed("iris", "1", 5, self.reason, "its workers died 5 times", 3.0)
-        return job_id
+        return await super().commit(job_id, *arguments)
 
 
 @pytest.mark.parametrize(("reason", "status"), FAILURES.items())
@@ -256,6 +255,27 @@ def test_what_takes_too_long_is_not_lost() -> None:
         queue.envelopes[job_id] = answer_to(payload, queue.target)
         found = client.get(location).json()
         assert (found["id"], found["outputs"][0]["data"]) == ("mine", ["setosa", "virginica"])
+
+
+def test_a_request_sent_again_under_its_key_is_the_same_job_and_another_under_it_is_refused(
+    client: TestClient, queue: MemoryQueue
+) -> None:
+    key = {"Idempotency-Key": "7f1c"}
+    first = client.post(INFER, json={"inputs": [INPUT], "id": "mine"}, headers=key)
+    again = client.post(INFER, json={"inputs": [INPUT], "id": "mine"}, headers=key)
+    assert first.json() == again.json()
+    assert len(queue.submitted) == 1
+    assert queue.fetched == 1, "what is known will not be announced once more"
+    other = {**INPUT, "data": [9.0] * 8}
+    assert_error(client.post(INFER, json={"inputs": [other]}, headers=key), 409, "IDEMPOTENCY_CONFLICT")
+
+
+def test_a_job_can_be_cancelled_at_its_address() -> None:
+    with api_client(MemoryQueue()) as client:
+        location = client.post(INFER, json={"inputs": [INPUT]}, headers={"Prefer": "respond-async"}).headers["location"]
+        assert client.delete(location).json() == {"code": "CANCELLED", "status": "success"}
+        assert_error(client.get(location), 410, "CANCELLED")
+        assert_error(client.delete(f"/v2/jobs/{'0' * 32}"), 404, "NOT_FOUND")
 
 
 def test_an_answer_that_is_not_heard_is_fetched(client: TestClient, queue: MemoryQueue) -> None:
@@ -430,9 +450,9 @@ def test_every_version_that_takes_jobs_can_be_named_and_no_other() -> None:
 
 def test_a_named_version_gets_its_own_jobs() -> None:
     class Second(TwoVersions):
-        async def submit(self, payload: Any, target: Target, job_id: str = "") -> str:
+        async def commit(self, job_id: str, payload: Any, target: Target, fingerprint: str = "") -> bool:
             self.target = target
-            return await super().submit(payload, target, job_id)
+            return await super().commit(job_id, payload, target, fingerprint)
 
     queue = Second()
     with api_client(queue) as client:

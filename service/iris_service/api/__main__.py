@@ -11,29 +11,27 @@ import structlog
 from iris_service.api import server
 from iris_service.api.app import build
 from iris_service.config import ApiSettings, Settings
+from iris_service.entry import run
 from iris_service.errors import SettingsError
+from iris_service.metrics_server import start_metrics_server
 from iris_service.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
-
-
-def main() -> int:
-    try:
-        return serve(Settings.from_env())
-    except SettingsError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return os.EX_CONFIG
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code; raises `SettingsError` when it cannot listen."""
     configure_logging(settings.log, "api")
     app = build(settings)
+    if settings.metrics.port is not None:
+        start_metrics_server(settings.metrics, app.state.metrics_page)
     with _listen(settings.api) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        if settings.access.mode == "none":
+            _log.warning("no authentication: whoever reaches this address may use it", setting="IRIS_AUTH")
         _log.info("api listening", url=url, model=settings.model.name, version=settings.model.version)
-        server.run(app, listener, app.state.waiting.stop)
+        server.run(app, listener, settings.api, app.state.draining, app.state.waiting.stop)
     _log.info("api stopped")
     return os.EX_OK
 
@@ -48,4 +46,4 @@ def _listen(api: ApiSettings) -> socket.socket:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))

@@ -14,6 +14,7 @@ from iris_service.schemas import Answered
 _encode = msgspec.json.Encoder().encode
 
 READY = {"code": "READY", "status": "success"}
+CANCELLED = {"code": "CANCELLED", "status": "success"}
 NOT_READY = {"code": "NOT_READY", "status": "running"}
 
 _PLAIN_NAMES = re.compile(r"[A-Za-z0-9._-]+ [A-Za-z0-9._-]+")

@@ -12,13 +12,16 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from iris_service.api.access import Access, check_of
 from iris_service.api.cards import Cards
 from iris_service.api.description import Descriptions
+from iris_service.api.draining import Draining
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.playground import Playground
-from iris_service.api.probes import Probes
+from iris_service.api.probes import MetricsPage, Probes
 from iris_service.api.problems import HANDLERS
+from iris_service.api.quota import Quota
 from iris_service.api.routes import Predictions
 from iris_service.api.v2.catalogue import Catalogue
 from iris_service.api.v2.inference import Inference
@@ -39,9 +42,14 @@ def create_app(
     """Build the application around a queue it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
-    `app.state.waiting` lets the server end waiting requests when it stops.
+    `app.state` has what the server needs: `draining` to begin, `waiting` requests to end when it stops, and the
+    `metrics_page` for a port of its own, if the settings ask for one. Raises `SettingsError` when it cannot check who
+    callers are as it should.
     """
-    waiting, spans = Waiting(), spans or NoSpans()
+    waiting, draining, metrics_page = Waiting(), Draining(), MetricsPage(queue, metrics)
+    own_page = metrics_page if settings.metrics.port is None else None
+    access, check = settings.access, check_of(settings.access)
+    spans = spans or NoSpans()
     intake = Intake(queue, cards, metrics, waiting)
 
     @contextlib.asynccontextmanager
@@ -51,6 +59,8 @@ def create_app(
             yield
         finally:
             await queue.close()
+            if check is not None:
+                await check.close()
             await asyncio.to_thread(spans.close)
 
     app = Starlette(
@@ -59,20 +69,23 @@ def create_app(
             *Predictions(intake, cards, settings.api).routes,
             *Inference(intake, cards, settings.api).routes,
             *Catalogue(queue, cards, settings.api, version("iris-serving")).routes,
-            *Probes(queue, cards, metrics, settings.model.name).routes,
+            *Probes(queue, cards, settings.model.name, draining, own_page).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
             *Playground().routes,
         ],
-        middleware=[Middleware(RequestContext, metrics=metrics, spans=spans)],
+        middleware=[
+            Middleware(RequestContext, metrics=metrics, draining=draining, spans=spans),
+            Middleware(Access, check=check, quota=Quota(access.caller_rate, access.caller_in_flight), metrics=metrics),
+        ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
-    app.state.waiting = waiting
+    app.state.waiting, app.state.draining, app.state.metrics_page = waiting, draining, metrics_page
     return app
 
 
 def build(settings: Settings) -> Starlette:
-    """Build the application from settings alone; connects to nothing yet."""
+    """Build the application from settings alone; connects to nothing yet. Raises `SettingsError` as `create_app`."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

@@ -84,12 +84,12 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body has more than {max_bytes} bytes")
 
 
-def flowers_from_json(body: bytes, max_rows: int, signature: Signature) -> Flowers:
+def flowers_from_json(body: bytes, max_rows: int, max_depth: int, signature: Signature) -> Flowers:
     """Read one flower by feature names, or the rows under `data`.
 
     Raises `MalformedBody`, `TooManyRows`, or `InvalidInput` naming the field and, in `data`, the row.
     """
-    sent = parse_json(body)
+    sent = parse_json(body, max_depth)
     if not isinstance(sent, dict):
         raise InvalidInput('the body must be an object: one flower, or {"data": [[...], ...]}')
     if "data" not in sent:

@@ -5,27 +5,26 @@ Knows nothing of paths or shapes; pages read requests and render answers, and do
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from uuid import uuid4
 
 from starlette.requests import Request
 
 from iris_service.api.cards import Cards
+from iris_service.api.idempotency import fingerprint, key_from_headers
 from iris_service.api.inputs import Flowers
 from iris_service.api.waiting import Waiting
-from iris_service.errors import IrisError, JobNotFound, TryLater
+from iris_service.errors import IrisError, JobCancelled, JobNotFound, TryLater
+from iris_service.jobs.job_id import belongs_to, id_of_key, new_id
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
-from iris_service.schemas import Envelope, Payload
+from iris_service.schemas import Envelope, Failed, Payload
 from iris_service.telemetry import ApiMetrics
 
 QUICK_SECONDS = 0.1
 """Most answers come sooner; only who waits longer is watched for hanging up, which costs as much as the answer."""
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Intake:
@@ -55,45 +54,86 @@ class Intake:
             raise
 
     async def submit(self, request: Request, flowers: Flowers, target: Target) -> str:
-        """Commit a job for `target` and return its id; raises `TryLater`."""
-        return await self._commit(request, flowers, target, uuid4().hex)
+        """Commit a job for `target` and return its id; an idempotency key that is known leads to the job it stands for.
 
-    async def _commit(self, request: Request, flowers: Flowers, target: Target, job_id: str) -> str:
+        Raises `TryLater`, or `InvalidInput` or `IdempotencyConflict` because of that key.
+        """
+        key = key_from_headers(request.scope["headers"])
+        job_id = _job_id(request, key)
+        await self._commit(request, flowers, target, job_id, key)
+        return job_id
+
+    async def _commit(self, request: Request, flowers: Flowers, target: Target, job_id: str, key: bytes | None) -> bool:
+        """Return whether the job is new: one that is known has been announced already, if it has its answer."""
         with request.scope["span"].sending(target.queue) as sending:
             trace = sending.context
             traced = (trace.parent, trace.state) if trace else ()
             payload = Payload(flowers.rows, flowers.many, request.scope["request_id"], time.time(), *traced)
-            await self._queue.submit(payload, target, job_id)
+            asked_for = "" if key is None else fingerprint(target.model, payload)
+            is_new = await self._queue.commit(job_id, payload, target, asked_for)
             sending.accepted(job_id)
         request.scope["log"].update(job_id=job_id, model=target.model, version=target.version)
-        self._metrics.accepted.labels(*target).inc()
-        return job_id
+        is_new = is_new or key is None  # known though it has no key: its first reply was lost
+        if is_new:
+            self._metrics.accepted.labels(*target).inc()
+        return is_new
 
     async def ask(
         self, request: Request, flowers: Flowers, target: Target, wait_seconds: float
     ) -> tuple[str, Envelope | None]:
         """Commit a job and wait for its envelope, None when there is none in time; return its id and that.
 
-        Raises `TryLater` before the job is committed; afterwards its id is worth more than news of our troubles.
+        Raises what `submit` raises, and `JobCancelled`; once the job is committed, its id is worth more than news of
+        our troubles.
         """
-        job_id = uuid4().hex
+        key = key_from_headers(request.scope["headers"])
+        job_id = _job_id(request, key)
+        envelope, left_seconds = None, wait_seconds
         with self._queue.listening(job_id) as announced:
-            await self._commit(request, flowers, target, job_id)
-            quick_seconds = min(QUICK_SECONDS, wait_seconds)
-            envelope = await self._queue.hear(announced, quick_seconds)
+            if await self._commit(request, flowers, target, job_id, key):
+                quick_seconds = min(QUICK_SECONDS, wait_seconds)
+                envelope = await self._queue.hear(announced, quick_seconds)
+                left_seconds -= quick_seconds
         if envelope is None:
             with suppress(TryLater):
-                envelope = await self.answer(request, job_id, wait_seconds - quick_seconds)
+                envelope = await self.answer(request, job_id, left_seconds)
         return job_id, envelope
 
     async def answer(self, request: Request, job_id: str, wait_seconds: float) -> Envelope | None:
         """Return the envelope of a job, or None while it has none; waits for it, but not for a caller that hangs up.
 
-        Raises `JobNotFound` or `QueueUnavailable`.
+        Raises `JobNotFound`, for a job of somebody else too, `JobCancelled` or `QueueUnavailable`.
         """
-        if not _JOB_ID.fullmatch(job_id):
-            raise JobNotFound("no such job, or its answer has expired")
-        request.scope["log"]["job_id"] = job_id
+        self._require_own(request, job_id)
         if wait_seconds == 0 or self._waiting.stopped:
-            return await self._queue.fetch(job_id)
-        return await self._waiting.wait(self._queue.fetch(job_id, wait_seconds), request.receive)
+            envelope = await self._queue.fetch(job_id)
+        else:
+            envelope = await self._waiting.wait(self._queue.fetch(job_id, wait_seconds), request.receive)
+        if isinstance(envelope, Failed) and envelope.code == "CANCELLED":
+            raise JobCancelled(envelope.error)
+        return envelope
+
+    async def cancel(self, request: Request, job_id: str) -> None:
+        """End a job without an answer; again is fine.
+
+        Raises `JobNotFound`, for a job of somebody else too, `AlreadyAnswered` or `QueueUnavailable`.
+        """
+        self._require_own(request, job_id)
+        await self._queue.cancel(job_id)
+
+    @staticmethod
+    def _require_own(request: Request, job_id: str) -> None:
+        if not belongs_to(job_id, caller_of(request)):
+            raise JobNotFound
+        request.scope["log"]["job_id"] = job_id
+
+
+def _job_id(request: Request, key: bytes | None) -> str:
+    caller = caller_of(request)
+    return new_id(caller) if key is None else id_of_key(key, caller)
+
+
+def caller_of(request: Request) -> str | None:
+    """Return the name a caller has proved to be his; None while callers are not asked for any."""
+    name: str | None = request.scope.get("caller")
+    return name

@@ -14,6 +14,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from iris_service.api.draining import Draining
 from iris_service.api.problems import fault
 from iris_service.telemetry import ApiMetrics
 from iris_service.tracing.context import trace_context_of_request
@@ -33,9 +34,10 @@ _log = structlog.get_logger(__name__)
 class RequestContext:
     """Wraps the whole application; puts `request_id`, `span` and `log` into the scope: what pages add to the line."""
 
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics, spans: Spans) -> None:
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics, draining: Draining, spans: Spans) -> None:
         self._app = app
         self._metrics = metrics
+        self._draining = draining
         self._spans = spans
         self._meters: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
@@ -57,6 +59,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self._draining.begun:  # the next request of this caller finds another process
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

@@ -9,15 +9,25 @@ from starlette.datastructures import Headers
 
 from iris_service.api.csv_bodies import flowers_from_csv
 from iris_service.api.inputs import Flowers, flowers_from_json
+from iris_service.config import ApiSettings
 from iris_service.errors import UnsupportedBody
 from iris_service.schemas import Signature
 
-Reader = Callable[[bytes, int, Signature], Flowers]
-"""Takes a body, the limit of rows and a signature."""
+Reader = Callable[[bytes, ApiSettings, Signature], Flowers]
+"""Takes a body, its limits and a signature."""
+
+
+def _read_json(body: bytes, limits: ApiSettings, signature: Signature) -> Flowers:
+    return flowers_from_json(body, limits.max_rows, limits.max_json_depth, signature)
+
+
+def _read_csv(body: bytes, limits: ApiSettings, signature: Signature) -> Flowers:
+    return flowers_from_csv(body, limits.max_rows, signature)
+
 
 _READERS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
-    "application/json": (flowers_from_json, ("charset=utf-8",)),
-    "text/csv": (flowers_from_csv, ("charset=utf-8", "header=present")),
+    "application/json": (_read_json, ("charset=utf-8",)),
+    "text/csv": (_read_csv, ("charset=utf-8", "header=present")),
 }
 """By content type: who reads it, and the parameters that change nothing."""
 _QUALITY = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)", re.ASCII)

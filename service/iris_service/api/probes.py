@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -11,50 +12,78 @@ from starlette.routing import BaseRoute, Route
 
 from iris_service.api.answers import json_response
 from iris_service.api.cards import Cards
+from iris_service.api.draining import Draining
 from iris_service.api.problems import problem
 from iris_service.errors import QueueUnavailable
 from iris_service.jobs.job_queue import JobQueue
+from iris_service.jobs.keys import Target
 from iris_service.jobs.watch import Observation
 from iris_service.telemetry import ApiMetrics
 
 
-class Probes:
-    """Health, readiness and metrics of this process."""
+class MetricsPage:
+    """The text of /metrics. Any thread may ask for it, one at a time: it first sets the gauges."""
 
-    def __init__(self, queue: JobQueue, cards: Cards, metrics: ApiMetrics, model: str) -> None:
+    def __init__(self, queue: JobQueue, metrics: ApiMetrics) -> None:
+        self._queue = queue
+        self._metrics = metrics
+        self._lock = threading.Lock()
+
+    def __call__(self) -> bytes:
+        with self._lock:
+            show(self._metrics, self._queue.observe())
+            return generate_latest(self._metrics.registry)
+
+
+class Probes:
+    """Health and readiness of this process; its metrics too, where they have no port of their own (`page`)."""
+
+    def __init__(self, queue: JobQueue, cards: Cards, model: str, draining: Draining, page: MetricsPage | None) -> None:
         self._queue = queue
         self._cards = cards
-        self._metrics = metrics
         self._model = model
+        self._draining = draining
+        self._page = page
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        return (Route("/healthz", self.healthz), Route("/readyz", self.readyz), Route("/metrics", self.metrics))
+        probes = [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
+        return [*probes, Route("/metrics", self.metrics)] if self._page else probes
 
     async def healthz(self, _request: Request) -> Response:
         return json_response({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """Ready: Redis answers, and every version of the default model that takes new jobs is known.
+        """Ready: not stopping, routes read, Redis there, every version of the default model that takes new jobs known.
 
         Another model that is not ready says so itself; it does not take this one down.
         """
         targets = self._queue.observe().route(self._model).targets
-        troubles = {target: self._cards.trouble(target) for target in targets}
-        reasons = [f"model: {trouble}" for trouble in troubles.values() if trouble]
-        try:
-            await self._queue.ping()
-        except QueueUnavailable as exc:
-            reasons.append(f"redis: {exc}")
+        reasons = await self._reasons(targets)
         if not reasons:
             return json_response({"ready": True, "model": targets[0].model, "version": targets[0].version})
         request_id = request.scope["request_id"]
         error = "predictions cannot be accepted; reasons lists why"
         return problem(request_id, 503, "SERVICE_NOT_READY", error, ready=False, reasons=reasons)
 
+    async def _reasons(self, targets: Sequence[Target]) -> list[str]:
+        if self._draining.begun:
+            return ["stopping: this process was asked to stop and serves only a little longer"]
+        troubles = [self._cards.trouble(target) for target in targets]
+        reasons = [f"model: {trouble}" for trouble in troubles if trouble]
+        try:
+            await self._queue.ping()
+        except QueueUnavailable as exc:
+            return [*reasons, f"redis: {exc}"]
+        if (
+            not self._queue.observe().redis_up
+        ):  # jobs would go where the settings say, whatever the operator has decided
+            reasons.append("redis: the routes have not been read yet")
+        return reasons
+
     async def metrics(self, _request: Request) -> Response:
-        show(self._metrics, self._queue.observe())
-        return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        assert self._page is not None
+        return Response(self._page(), media_type=CONTENT_TYPE_LATEST)
 
 
 def show(metrics: ApiMetrics, seen: Observation) -> None:

@@ -16,14 +16,19 @@ STATUSES: Mapping[type[errors.IrisError], int] = {
     errors.InvalidTensors: 400,
     errors.MalformedBody: 400,
     errors.NotLoadedHere: 400,
+    errors.Unauthenticated: 401,
     errors.JobNotFound: 404,
     errors.UnknownModel: 404,
+    errors.AlreadyAnswered: 409,
+    errors.IdempotencyConflict: 409,
+    errors.JobCancelled: 410,
     errors.BodyTooLarge: 413,
     errors.TooManyRows: 413,
     errors.QueryTooLong: 414,
     errors.UnsupportedBody: 415,
     errors.InvalidInput: 422,
     errors.QueueFull: 429,
+    errors.TooManyRequests: 429,
     errors.TryLater: 503,
 }
 """A class stands for its subclasses too. What is not listed is a fault of ours: 500, logged, not explained."""
@@ -59,12 +64,20 @@ def status_of(kind: type[errors.IrisError]) -> int:
     return next(STATUSES[known] for known in kind.__mro__ if known in STATUSES)
 
 
+def answer_to(exc: errors.IrisError, request_id: str) -> Response:
+    """Render an error of the domain."""
+    headers = None
+    if isinstance(exc, errors.TryLater):
+        headers = {"Retry-After": str(exc.retry_after_seconds or 1)}
+    elif isinstance(exc, errors.Unauthenticated):
+        headers = {"WWW-Authenticate": 'Bearer realm="iris"'}
+    status, details = status_of(type(exc)), {"field": exc.field, "row": exc.row}
+    return problem(request_id, status, exc.code, str(exc), headers=headers, **details)
+
+
 async def on_iris_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, errors.IrisError)
-    status = status_of(type(exc))
-    headers = {"Retry-After": str(exc.retry_after_seconds or 1)} if isinstance(exc, errors.TryLater) else None
-    details = {"field": exc.field, "row": exc.row}
-    return problem(request.scope["request_id"], status, exc.code, str(exc), headers=headers, **details)
+    return answer_to(exc, request.scope["request_id"])
 
 
 async def on_http_error(request: Request, exc: Exception) -> Response:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import NOT_READY, READY, json_response, result_body, server_timing
+from iris_service.api.answers import CANCELLED, NOT_READY, READY, json_response, result_body, server_timing
 from iris_service.api.cards import Cards
 from iris_service.api.csv_bodies import result_csv
 from iris_service.api.inputs import flower_from_query, read_body, wait_from_query
@@ -23,7 +23,7 @@ PREFIX = "/iris/api/v1.0"
 
 
 class Predictions:
-    """Submit, status and result, for the versions that the route of the default model names."""
+    """Submit, status, result and cancel, for the versions that the route of the default model names."""
 
     def __init__(self, intake: Intake, cards: Cards, limits: ApiSettings) -> None:
         self._intake = intake
@@ -38,6 +38,7 @@ class Predictions:
             getpred,
             Route(f"{PREFIX}/status/{{job_id}}", self.status),
             Route(f"{PREFIX}/result/{{job_id}}", self.result),
+            Route(f"{PREFIX}/jobs/{{job_id}}", self.cancel, methods=["DELETE"]),
         )
 
     async def getpred(self, request: Request) -> Response:
@@ -56,7 +57,7 @@ class Predictions:
         read = reader_of(request.headers)
         body = await read_body(request, limits.max_body_bytes)
         target, card = self._intake.draw()
-        flowers = read(body, limits.max_rows, card.signature)
+        flowers = read(body, limits, card.signature)
         envelope = None
         if wait_seconds:
             job_id, envelope = await self._intake.ask(request, flowers, target, wait_seconds)
@@ -85,6 +86,10 @@ class Predictions:
         if prefers_csv(request.headers):
             return Response(result_csv(envelope, classes), headers=times, media_type="text/csv")
         return json_response(result_body(envelope, classes), headers=times)
+
+    async def cancel(self, request: Request) -> Response:
+        await self._intake.cancel(request, request.path_params["job_id"])
+        return json_response(CANCELLED)
 
     async def _fetch(self, request: Request) -> Envelope | None:
         limits = self._limits

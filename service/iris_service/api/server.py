@@ -1,114 +1,57 @@
-"""uvicorn as this service wants it: limits below HTTP, errors in JSON, and a stop that keeps nobody waiting."""
+"""uvicorn as this service wants it: connections within limits, and a stop that keeps nobody waiting."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
+import resource
 import signal
 import socket
-from asyncio import TimerHandle
+import time
 from collections.abc import Callable, Iterator
-from secrets import token_hex
-from typing import Any
+from dataclasses import replace
+from types import FrameType
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-RECEIVE_SECONDS = 10.0
-"""A request, or the first one of a connection, that has not arrived by then gets 408."""
-MAX_HEAD_BYTES = 16_384
-"""Request line and headers beyond it get 431."""
-KEEP_ALIVE_SECONDS = 65
-"""Longer than the 60 s for which common proxies keep an idle connection, so that they are the ones to close it."""
-GRACEFUL_STOP_SECONDS = 10
+from iris_service.api.connection import Config
+from iris_service.api.draining import Draining
+from iris_service.config import ApiSettings
 
-_BAD = (400, "BAD_REQUEST", "this is not an HTTP request")
-_SLOW = (408, "REQUEST_TIMEOUT", f"the request did not arrive within {RECEIVE_SECONDS:g} seconds")
-_LARGE_HEAD = (431, "HEADERS_TOO_LARGE", f"the request line and headers have more than {MAX_HEAD_BYTES} bytes")
-REFUSALS = (_BAD, _SLOW, _LARGE_HEAD)
+FILES_BESIDE_CONNECTIONS = 64
+"""Open files kept for Redis, logs and modules."""
 
 _log = structlog.get_logger(__name__)
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection; refuses what arrives too slowly, has too large a head, or is not HTTP."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._refusal = _BAD
-        self._head_bytes = 0
-        self._in_head = False
-        self._deadline: TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._expect_request()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._request_arrived()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        was_in_head = self._in_head
-        super().data_received(data)
-        if was_in_head and self._in_head:  # a head that began in an earlier chunk and goes on beyond this one
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(_LARGE_HEAD)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
-        self._expect_request()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
-            self._refusal = _LARGE_HEAD
-            raise ValueError  # the parser stops, and uvicorn calls send_400_response
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._request_arrived()
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's text is replaced by ours
-        self._refuse(self._refusal)
-
-    def _expect_request(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(RECEIVE_SECONDS, self._refuse, _SLOW)
-
-    def _request_arrived(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _refuse(self, refusal: tuple[int, str, str]) -> None:
-        status, code, error = refusal
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = {"code": code, "status": "error", "error": error, "request_id": token_hex(16)}
-            self.transport.write(_response(status, json.dumps(body).encode()))
-            _log.info("request refused", status=status, request_id=body["request_id"])
-        self.transport.close()
-
-
-def _response(status: int, body: bytes) -> bytes:
-    head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-    return STATUS_LINE[status] + head + body
-
-
 class Server(uvicorn.Server):
-    """Calls `on_stop` when a stop begins, and leaves the exit code to its caller."""
+    """Drains before it stops, calls `on_stop` when the stop begins, and leaves the exit code to its caller."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, draining: Draining, drain_seconds: float, on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._draining = draining
+        self._drain_seconds = drain_seconds
+        self._drained_at: float | None = None
         self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal ends that at once."""
+        if self._draining.begun or not self._drain_seconds:
+            super().handle_exit(sig, frame)
+        self._draining.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second while it serves."""
+        if self._draining.begun and self._drained_at is None and not self.should_exit:
+            self._drained_at = time.monotonic() + self._drain_seconds
+            _log.info("api draining", seconds=self._drain_seconds)
+        if self._drained_at is not None and time.monotonic() >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
@@ -126,11 +69,13 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run(app: ASGIApp, listener: socket.socket, on_stop: Callable[[], None]) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT."""
-    config = uvicorn.Config(
+def run(
+    app: ASGIApp, listener: socket.socket, limits: ApiSettings, draining: Draining, on_stop: Callable[[], None]
+) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT, and `limits.drain_seconds` longer."""
+    config = Config(
         app,
-        http=Protocol,
+        replace(limits, max_connections=_possible_connections(limits.max_connections)),
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -138,11 +83,24 @@ def run(app: ASGIApp, listener: socket.socket, on_stop: Callable[[], None]) -> N
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
+        timeout_graceful_shutdown=limits.stop_seconds,
     )
     # what has been imported stays: looking through it again and again took a tenth of every request
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
-    Server(config, on_stop).run(sockets=[listener])
+    Server(config, draining, limits.drain_seconds, on_stop).run(sockets=[listener])
+
+
+def _possible_connections(wanted: int) -> int:
+    """Let this process open as many files as that takes; return how many connections the system allows."""
+    needed = wanted + FILES_BESIDE_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    possible = max(1, soft - FILES_BESIDE_CONNECTIONS)
+    _log.warning("fewer connections than IRIS_MAX_CONNECTIONS: the system allows no more files", connections=possible)
+    return possible

@@ -9,7 +9,7 @@ from importlib.resources import files
 from iris_service.errors import SettingsError
 
 USERS = ("iris-api", "iris-worker", "iris-operator")
-"""Who needs a password; worker and recovery are one user, and `default` is switched off."""
+"""Who needs a password; worker and recovery are one user, `default` is off, and probes need none."""
 
 
 def render(passwords: Mapping[str, str]) -> str:

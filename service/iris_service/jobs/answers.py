@@ -60,6 +60,10 @@ class Answers:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
+    def look_again(self, job_id: str) -> None:
+        """Wake those who wait for a job, as if it had been announced."""
+        self._wake(job_id, None)
+
     async def close(self) -> None:
         """Stop listening and wake everybody, so that no request outlives the process."""
         if self._listener is not None:

@@ -11,27 +11,36 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from iris_service.config import JobSettings, RedisSettings
-from iris_service.errors import JobNotFound, QueueFull, QueueUnavailable, TryLater
+from iris_service.errors import AlreadyAnswered, IdempotencyConflict, JobNotFound, QueueFull, QueueUnavailable, TryLater
 from iris_service.jobs import scripts
 from iris_service.jobs.answers import LOOK_AGAIN_SECONDS, Answers, Heard
 from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
+from iris_service.jobs.job_id import new_id
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
 from iris_service.jobs.pressure import UNMEASURED_RETRY_SECONDS, retry_after_seconds
 from iris_service.jobs.watch import Observation, Watch
-from iris_service.schemas import Envelope, Payload, envelope_from_json
+from iris_service.schemas import Envelope, Failed, Payload, envelope_from_json, envelope_to_json
 
 GIVE_UP_SECONDS = 1.8
 """A request that Redis has not answered by then gets its 503."""
-_FULL = 0
+MOST_CANCELS = 16
+"""Jobs one script cancels: it looks for each in a list that may be long (0.8 ms through one of 100,000)."""
+_FULL, _ACCEPTED, _TAKEN = 0, 1, 3
+"""Replies of `enqueue.lua`; the one that is missing says that the job is known."""
+_ENDING_SECONDS = 60
+"""More than recovery needs to answer a job whose worker died at the deadline: lease, sweep, and some patience."""
 _log = structlog.get_logger(__name__)
+
+
+Submission = tuple[str, bytes, str]
+"""A job's id, its data and its fingerprint."""
 
 
 class JobQueue:
@@ -45,8 +54,10 @@ class JobQueue:
         self._default = default
         self._client = connect_async(redis)
         self._enqueue = self._client.register_script(scripts.source("enqueue"))
-        self._submissions: dict[Target, Coalescer[tuple[str, bytes], int]] = {}
+        self._cancel = self._client.register_script(scripts.source("cancel"))
+        self._submissions: dict[Target, Coalescer[Submission, int]] = {}
         self._looks: Coalescer[str, bytes | bool] = Coalescer(self._flush_looks)
+        self._cancels: Coalescer[str, bytes | int] = Coalescer(self._flush_cancels, largest=MOST_CANCELS)
         self._answers = Answers(self._client)
         self._watch = Watch(self._client, default)
 
@@ -67,24 +78,35 @@ class JobQueue:
         route = self._watch.seen.route(model or self._default.model)
         return route.pick(random.random())  # noqa: S311  a share, not a secret
 
-    async def submit(self, payload: Payload, target: Target | None = None, job_id: str = "") -> str:
-        """Commit a job, for the version that `pick` returns if none is given; from here on it will have an answer.
+    async def submit(self, payload: Payload, target: Target | None = None) -> str:
+        """Commit a job under a new id and return that; without a `target`, for the version that `pick` returns.
 
-        Raises `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
+        Raises what `commit` raises.
         """
-        target = target or self.pick()
+        job_id = new_id(None)
+        await self.commit(job_id, payload, target or self.pick())
+        return job_id
+
+    async def commit(self, job_id: str, payload: Payload, target: Target, fingerprint: str = "") -> bool:
+        """Commit a job: from here on it will have an answer. Returns whether it is new, and not known under its id.
+
+        The fingerprint of an id that may come again says what it stands for. Raises `IdempotencyConflict` when that is
+        something else; `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
+        """
         if self._watch.seen.memory_ratio >= self._jobs.memory_limit_ratio:
             raise TryLater("the queue is short of memory", retry_after_seconds=self._retry_after(target))
         coalescer = self._submissions.get(target)
         if coalescer is None:
             coalescer = self._submissions[target] = Coalescer(partial(self._flush_submissions, target.queue))
-        job_id = job_id or uuid4().hex
         data = msgspec.json.encode((TASK, None, (payload,), {}))
-        if await self._ask(coalescer, (job_id, data)) == _FULL:
+        reply = await self._ask(coalescer, (job_id, data, fingerprint))
+        if reply == _FULL:
             raise QueueFull(
                 f"{self._jobs.queue_limit} jobs are waiting already", retry_after_seconds=self._retry_after(target)
             )
-        return job_id
+        if reply == _TAKEN:
+            raise IdempotencyConflict("this Idempotency-Key stands for another request; a new request needs a new key")
+        return bool(reply == _ACCEPTED)
 
     async def fetch(self, job_id: str, wait_seconds: float = 0.0) -> Envelope | None:
         """Return a job's envelope, or None while it waits or runs; waits up to `wait_seconds` for it.
@@ -117,6 +139,22 @@ class JobQueue:
             timer.cancel()
         return envelope_from_json(envelope) if envelope is not None else None
 
+    async def cancel(self, job_id: str) -> None:
+        """End a job that has no answer: one that waits is gone at once, one that runs will be answered in vain.
+
+        Who waits for it in this process hears of it, elsewhere within `LOOK_AGAIN_SECONDS`. Twice is fine.
+
+        Raises `AlreadyAnswered`, `JobNotFound` or `QueueUnavailable`.
+        """
+        reply = await self._ask(self._cancels, job_id)
+        if isinstance(reply, bytes):
+            envelope = envelope_from_json(reply)
+            if not isinstance(envelope, Failed) or envelope.code != "CANCELLED":
+                raise AlreadyAnswered("the job has its answer already")
+        elif not reply:
+            raise JobNotFound
+        self._answers.look_again(job_id)
+
     async def ping(self) -> None:
         """Return when Redis answers; raises `QueueUnavailable`."""
         try:
@@ -134,7 +172,7 @@ class JobQueue:
         if isinstance(found, bytes):
             return envelope_from_json(found)
         if not found:
-            raise JobNotFound("no such job, or its answer has expired")
+            raise JobNotFound
         return None
 
     async def _ask(self, coalescer: Coalescer[Any, Any], item: Any) -> Any:
@@ -151,16 +189,25 @@ class JobQueue:
     def _retry_after(self, target: Target) -> int:
         return retry_after_seconds(self._watch.seen.queue(target), random.random())  # noqa: S311  jitter, not a secret
 
-    async def _flush_submissions(self, queue: str, items: Sequence[tuple[str, bytes]]) -> Sequence[int]:
+    async def _flush_submissions(self, queue: str, items: Sequence[Submission]) -> Sequence[int]:
         jobs = self._jobs
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         arguments: list[Any] = [
             queue, jobs.queue_limit, jobs.deadline_seconds, stamp,
-            jobs.timeout_seconds, jobs.attempts - 1, jobs.result_ttl_seconds,
+            jobs.timeout_seconds, jobs.attempts - 1, jobs.result_ttl_seconds, _fingerprint_seconds(jobs),
         ]  # fmt: skip
         for item in items:
             arguments += item
         replies: list[int] = await self._enqueue(args=arguments)
+        return replies
+
+    async def _flush_cancels(self, job_ids: Sequence[str]) -> Sequence[bytes | int]:
+        envelope = Failed(
+            model="", version="", attempt=0, code="CANCELLED", error="its caller has cancelled the job",
+            finished_at=round(time.time(), 6),
+        )  # fmt: skip
+        arguments: list[Any] = [self._jobs.result_ttl_seconds, envelope_to_json(envelope), *job_ids]
+        replies: list[bytes | int] = await self._cancel(args=arguments)
         return replies
 
     async def _flush_looks(self, job_ids: Sequence[str]) -> Sequence[bytes | bool]:
@@ -177,3 +224,8 @@ class JobQueue:
 def _give_up(announced: Heard) -> None:
     if not announced.done():
         announced.set_result(None)
+
+
+def _fingerprint_seconds(jobs: JobSettings) -> int:
+    """Return how long a key is remembered: until the answer of a job that ran at its deadline has expired."""
+    return jobs.deadline_seconds + jobs.timeout_seconds + _ENDING_SECONDS + jobs.result_ttl_seconds

@@ -20,6 +20,10 @@ PENDING = "iris:pending"
 """The ledger: sorted set of every accepted and not yet answered job id, scored by its deadline in Unix seconds."""
 RESULT_PREFIX = "iris:result:"
 """+ job id: the envelope, written once."""
+FINGERPRINT_PREFIX = "iris:fingerprint:"
+"""+ job id: what was asked for under an idempotency key, in short; kept for no less time than the answer."""
+DRAFT_PREFIX = "iris:draft:"
+"""+ job id: the envelope of a job that is being cancelled, for the length of one script."""
 DEAD_PREFIX = "iris:dead:"
 """+ job id: what could not be read, kept for a day to be looked at."""
 KNOWN_QUEUES = "iris:queues"
@@ -38,7 +42,7 @@ REJECTED_PREFIX = "iris:rejected:"
 REDIRECT_PREFIX = "iris:redirect:"
 """+ queue name: the queue that takes its jobs since the operator has closed it."""
 
-OUTCOMES = ("accepted", "done", "error", "expired", "refused", "recovered", "quarantined")
+OUTCOMES = ("accepted", "done", "error", "expired", "cancelled", "refused", "recovered", "quarantined")
 """What is counted of a queue's jobs. `refused` are answers that came second."""
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the buckets in which workers count task times; the last bucket has none."""

@@ -5,7 +5,6 @@ Several may run; a short lock lets one work at a time, and every step is an atom
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +19,13 @@ from rq.job_lifecycle import record_job_failure
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
-from iris_service.config import JobSettings, Settings
+from iris_service.config import JobSettings
 from iris_service.jobs import scripts
-from iris_service.jobs.client import connect
 from iris_service.jobs.keys import KNOWN_QUEUES, PENDING, RECOVERY_LOCK, QueueKeys, Target, job_key, queue_keys
 from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.schemas import Failed, FailureCode, envelope_to_json
+from iris_service.telemetry import RECOVERED
 
-SWEEP_SECONDS = 1.0
 AUDIT_EVERY_SWEEPS = 5
 """The ledger is held against the lists this often; an id must be missing twice in a row."""
 STRANDED_SECONDS = 2.0
@@ -52,6 +50,8 @@ class Recovery:
         self._client: Any = client  # redis-py's types cannot say that replies are bytes
         self._jobs = jobs
         self._clock = clock
+        self.on_recovered: Callable[[str], None] = lambda _outcome: None
+        """Told of every job that was taken care of, and how."""
         self._token = uuid4().hex
         self._sweeps = 0
         self._on_intermediate: dict[tuple[str, str], float] = {}
@@ -182,7 +182,8 @@ class Recovery:
 
     def _step(self, name: str, job: bytes, script: Any, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> str:
         done = str(script(keys=keys, args=arguments).decode())
-        if done in ("requeued", "lost", "quarantined", "expired"):
+        if done in RECOVERED:
+            self.on_recovered(done)
             _log.warning(
                 "job recovered", step=name, outcome=done, job_id=job.partition(b":")[0].decode("utf-8", "replace")
             )
@@ -211,24 +212,3 @@ class Recovery:
                 finished_at=round(time.time(), 6),
             )
         )
-
-
-def run_recovery(settings: Settings) -> int:
-    """Sweep once a second until SIGTERM or SIGINT; returns the exit code. Redis may come and go."""
-    stopping: list[int] = []
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda received, _frame: stopping.append(received))
-    recovery = Recovery(connect(settings.redis), settings.jobs)
-    _log.info("recovery ready")
-    away = False
-    while not stopping:
-        try:
-            recovery.sweep()
-            away = False
-        except RedisError as exc:
-            if not away:
-                _log.warning("redis cannot be used: trying on", reason=f"{type(exc).__name__}: {exc}"[:200])
-            away = True
-        time.sleep(SWEEP_SECONDS)
-    _log.info("recovery stopped")
-    return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-_NO_COMMON_PART = {"finish", "move"}
+_NO_COMMON_PART = {"cancel", "finish", "move"}
 _REFUSED_WITHOUT_MEMORY = {"enqueue"}
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from iris_service.config import Settings
-from iris_service.errors import ModelRejected, SettingsError
+from iris_service.entry import run
+from iris_service.errors import ModelRejected
+from iris_service.metrics_server import Heartbeat, start_metrics_server
 from iris_service.telemetry import WorkerMetrics, configure_logging
 from iris_service.tracing.spans import open_spans
 
@@ -19,14 +21,6 @@ STUCK_GRACE_SECONDS = 15.0
 """A worker is silent during a prediction, for which it has its job's time limit, and says something every 2 s else."""
 
 _log = structlog.get_logger(__name__)
-
-
-def main() -> int:
-    try:
-        return serve(Settings.from_env())
-    except SettingsError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return os.EX_CONFIG
 
 
 def serve(settings: Settings) -> int:
@@ -53,41 +47,19 @@ def serve(settings: Settings) -> int:
     metrics = WorkerMetrics(CollectorRegistry(), model=model.name, version=model.version, digest=model.digest)
     drift = Drift(model.card, settings.drift)
     metrics.show_drift(drift.figures)
-    progress = Progress(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS, time.monotonic)
-    if settings.worker.metrics_port is not None:
-        _serve_metrics(settings, metrics, progress)
+    heart = Heartbeat(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS)
+    if settings.metrics.port is not None:
+        start_metrics_server(settings.metrics, partial(generate_latest, metrics.registry), heart.alive)
     return run_worker(
         settings,
         model,
         metrics,
-        progress.made,
+        heart.beat,
         card_to_json(model.card),
         drift.observe,
         open_spans(settings.tracing, "worker"),
     )
 
 
-class Progress:
-    """Whether the worker's loop still turns. Before its first turn it may wait for Redis for ever: that is healthy."""
-
-    def __init__(self, patience_seconds: float, clock: Callable[[], float]) -> None:
-        self._patience_seconds = patience_seconds
-        self._clock = clock
-        self._made_at: float | None = None
-
-    def made(self) -> None:
-        self._made_at = self._clock()
-
-    def healthy(self) -> bool:
-        return self._made_at is None or self._clock() - self._made_at < self._patience_seconds
-
-
-def _serve_metrics(settings: Settings, metrics: WorkerMetrics, progress: Progress) -> None:
-    from iris_service.worker.metrics_server import start_metrics_server
-
-    port = start_metrics_server(settings.worker, metrics.registry, progress.healthy)
-    _log.info("metrics served", host=settings.worker.metrics_host, port=port)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))

@@ -92,7 +92,7 @@ class Catalogue:
         """List every version of every model; an empty body asks for all."""
         body = await read_body(request, self._limits.max_body_bytes)
         try:
-            wanted = msgspec.convert(parse_json(body or b"{}"), IndexRequest)
+            wanted = msgspec.convert(parse_json(body or b"{}", self._limits.max_json_depth), IndexRequest)
         except msgspec.ValidationError as exc:
             raise InvalidTensors(f"this does not ask for the index: {shown(str(exc), 200)}") from exc
         entries = [index_entry(target, self._cards.trouble(target)) for target in self._queue.observe().targets]

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import NOT_READY, json_response
+from iris_service.api.answers import CANCELLED, NOT_READY, json_response
 from iris_service.api.cards import Cards
 from iris_service.api.inputs import parameters_from_query, read_body, seconds_from
 from iris_service.api.intake import Intake
@@ -77,6 +77,7 @@ class Inference:
             Route(f"{MODEL}/infer", self.infer, methods=["POST"]),
             Route(f"{VERSION}/infer", self.infer, methods=["POST"]),
             Route(JOB, self.job),
+            Route(JOB, self.cancel, methods=["DELETE"]),
         )
 
     async def infer(self, request: Request) -> Response:
@@ -84,7 +85,8 @@ class Inference:
         with self._intake.refusals_counted():
             body = await self._body(request)
             target, card = self._intake.draw(request.path_params["model"], request.path_params.get("version", ""))
-            asked = read_request(body, request.headers.get(JSON_LENGTH_HEADER), card.signature)
+            json_length, depth = request.headers.get(JSON_LENGTH_HEADER), self._limits.max_json_depth
+            asked = read_request(body, json_length, card.signature, depth)
             wish = Wish(asked.request.id or "", choices_of(asked.request))
             flowers = flowers_of(asked, self._limits.max_rows, card.signature)
             if _prefers_later(request.headers):
@@ -104,6 +106,10 @@ class Inference:
         if envelope is None:
             return json_response(NOT_READY, 202)
         return self._answer(request, envelope, wish._replace(id=wish.id or job_id))
+
+    async def cancel(self, request: Request) -> Response:
+        await self._intake.cancel(request, request.path_params["job_id"])
+        return json_response(CANCELLED)
 
     async def _body(self, request: Request) -> bytes:
         """Read a body whatever its content type: tritonclient names none, and curl one of its own."""

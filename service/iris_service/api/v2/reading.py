@@ -8,7 +8,7 @@ import msgspec
 
 from iris_service.api.v2.shapes import Datatype, InferRequest, InputTensor
 from iris_service.errors import InvalidTensors
-from iris_service.schemas import Signature, parse_json, shown
+from iris_service.schemas import MAX_DEPTH, Signature, parse_json, shown
 
 JSON_LENGTH_HEADER = "inference-header-content-length"
 """Bytes of JSON at the start of a body with binary tensors; 0 when there is no JSON but one tensor's bytes."""
@@ -26,22 +26,22 @@ class Asked(NamedTuple):
     raw: tuple[bytes | None, ...]
 
 
-def read_request(body: bytes, json_length: str | None, signature: Signature) -> Asked:
+def read_request(body: bytes, json_length: str | None, signature: Signature, max_depth: int = MAX_DEPTH) -> Asked:
     """Read a body; `json_length` is what the header says, if it is there.
 
     Raises `MalformedBody`, or `InvalidTensors` when it is JSON but no request, or the sizes do not add up.
     """
     if json_length is None:
-        return _with_bytes(_parse(body), b"")
+        return _with_bytes(_parse(body, max_depth), b"")
     length = _length(json_length, len(body))
     if length == 0:
         return Asked(_raw_request(signature), (body,))
-    return _with_bytes(_parse(body[:length]), body[length:])
+    return _with_bytes(_parse(body[:length], max_depth), body[length:])
 
 
-def _parse(body: bytes) -> InferRequest:
+def _parse(body: bytes, max_depth: int) -> InferRequest:
     try:
-        request = msgspec.convert(parse_json(body), InferRequest)
+        request = msgspec.convert(parse_json(body, max_depth), InferRequest)
         (request.id or "").encode()
     except msgspec.ValidationError as exc:
         raise InvalidTensors(f"this is no inference request: {shown(str(exc), 200)}") from exc

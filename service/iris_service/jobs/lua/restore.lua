@@ -9,6 +9,9 @@ if redis.call('EXISTS', 'iris:result:' .. id) == 1 then
   return 'answered'
 end
 local job = read_job(id, 'data', 'execution')
+if job and not job[1] and not redis.call('ZSCORE', 'iris:pending', id) then
+  return 'answered' -- or cancelled, so long ago that the envelope has expired
+end
 if not job or not job[1] then
   quarantine(id, ARGV[3], ttl, counts)
   return 'quarantined'

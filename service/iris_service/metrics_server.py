@@ -1,4 +1,7 @@
-"""A small HTTP server in a thread of a worker: /metrics and /healthz, for machines, never more than a few at once."""
+"""What a process tells machines on a port of its own: /metrics, and /healthz by the heartbeat of its main loop.
+
+A small HTTP server in a thread, for never more than a few callers at once. Knows nothing of what is counted.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,70 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+import structlog
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from iris_service.config import WorkerSettings
+from iris_service.config import MetricsSettings
 from iris_service.errors import SettingsError
 
 MAX_CONNECTIONS = 8
 """A scraper and two probes need three; more are closed at once."""
 READ_SECONDS = 5.0
 
+_log = structlog.get_logger(__name__)
+
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
 
 
-def start_metrics_server(settings: WorkerSettings, registry: CollectorRegistry, healthy: Callable[[], bool]) -> int:
+class Heartbeat:
+    """Whether a main loop still turns. Before its first turn it may wait for Redis for ever: that is healthy."""
+
+    def __init__(self, patience_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._beat_at: float | None = None
+
+    def beat(self) -> None:
+        self._beat_at = self._clock()
+
+    def alive(self) -> bool:
+        return self._beat_at is None or self._clock() - self._beat_at < self._patience_seconds
+
+
+def start_metrics_server(
+    settings: MetricsSettings, page: Callable[[], bytes], alive: Callable[[], bool] | None = None
+) -> int:
     """Serve from a thread until the process ends; returns the port, and raises `SettingsError` when it is taken.
 
-    /healthz is 200 while `healthy()`, else 503.
+    `page` makes the text of /metrics, in any thread. /healthz is 200 while `alive()`, else 503; without `alive` there
+    is none: a thread cannot vouch for an event loop, which has pages of its own.
     """
-    address = (settings.metrics_host, settings.metrics_port or 0)
+    address = (settings.host, settings.port or 0)
     try:
-        server = _Server(address, lambda path: _answer(path, registry, healthy))
+        server = _Server(address, lambda path: _answer(path, page, alive))
     except OSError as exc:
         reason = exc.strerror or exc
         raise SettingsError(f"IRIS_METRICS_PORT: cannot listen on {address[0]}:{address[1]}: {reason}") from exc
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return int(server.server_address[1])
+    port = int(server.server_address[1])
+    _log.info("metrics served", host=settings.host, port=port)
+    return port
 
 
-def _answer(path: str, registry: CollectorRegistry, healthy: Callable[[], bool]) -> Answer:
+def _answer(path: str, page: Callable[[], bytes], alive: Callable[[], bool] | None) -> Answer:
     match path.partition("?")[0]:
         case "/metrics":
-            return 200, CONTENT_TYPE_LATEST, generate_latest(registry)
-        case "/healthz" if healthy():
+            return 200, CONTENT_TYPE_LATEST, page()
+        case "/healthz" if alive and alive():
             return _json(200, {"status": "ok"})
-        case "/healthz":
-            return _json(503, {"status": "error", "code": "STUCK", "error": "the worker has stopped taking jobs"})
+        case "/healthz" if alive:
+            return _json(503, {"status": "error", "code": "STUCK", "error": "the main loop has stopped turning"})
         case _:
             return _json(404, {"status": "error", "code": "PAGE_NOT_FOUND", "error": "there is no such page"})
 

@@ -1,0 +1,175 @@
+{{/* Shared by all templates: names, labels, images, and what every pod and container must have. */}}
+
+{{- define "iris.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains "iris" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-iris" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* (list . "api"): the labels that select a part's pods; a Deployment can never change them. */}}
+{{- define "iris.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: iris
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* (list . "api"): all labels of an object that belongs to a part. */}}
+{{- define "iris.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "iris.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: iris
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* (list . "api"): labels of a part's pods. None that changes with a version: that would start pods anew for nothing. */}}
+{{- define "iris.podLabels" -}}
+{{- $root := index . 0 -}}
+{{ include "iris.selector" . }}
+app.kubernetes.io/part-of: iris
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* (list . .Values.api.image): one of our images. */}}
+{{- define "iris.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $name := printf "%s:%s" $image.repository ($root.Values.image.tag | default $root.Chart.AppVersion) -}}
+{{- if $image.digest -}}
+{{- $name = printf "%s@%s" $image.repository $image.digest -}}
+{{- end -}}
+{{- with $root.Values.image.registry -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) $name -}}
+{{- end -}}
+{{- $name -}}
+{{- end }}
+
+{{/* (list . .Values.api "api"): where and as whom a pod runs. What the restricted Pod Security standard asks for, and no
+token: the operator alone asks for one. */}}
+{{- define "iris.pod" -}}
+{{- $root := index . 0 -}}
+{{- $part := index . 1 -}}
+serviceAccountName: {{ include "iris.fullname" $root }}-{{ index . 2 }}
+automountServiceAccountToken: {{ eq (index . 2) "operator" }}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- with $root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with $part.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $part.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $part.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $part.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Pods of a part apart where that is possible: one lost node or zone takes few of them along. */}}
+{{- define "iris.spread" -}}
+topologySpreadConstraints:
+{{- range $place := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ $place }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "iris.selector" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+
+{{- define "iris.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Name of the Secret with the addresses of the queue, whoever made it. */}}
+{{- define "iris.redisSecret" -}}
+{{- if and .Values.valkey.enabled .Values.redis.existingSecret -}}
+{{- fail "redis.existingSecret names a queue of your own: set valkey.enabled=false with it" -}}
+{{- else if .Values.valkey.enabled -}}
+{{- .Values.valkey.existingSecret | default (printf "%s-redis" (include "iris.fullname" .)) -}}
+{{- else -}}
+{{- required "there is no queue: set redis.existingSecret, or valkey.enabled=true" .Values.redis.existingSecret -}}
+{{- end -}}
+{{- end }}
+
+{{/* (list . "api-url"): environment that leads to the queue. */}}
+{{- define "iris.redisEnv" -}}
+{{- $root := index . 0 -}}
+- name: IRIS_REDIS_URL
+  valueFrom:
+    secretKeyRef: {name: {{ include "iris.redisSecret" $root }}, key: {{ index . 1 }}}
+{{- if $root.Values.redis.caSecret }}
+- name: IRIS_REDIS_CA_FILE
+  value: /etc/iris/redis-ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{/* (list . .Values.api true): volumes of a part; the last says whether it reads models. */}}
+{{- define "iris.volumes" -}}
+{{- $root := index . 0 -}}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+{{- if and (index . 2) $root.Values.models.existingClaim }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ $root.Values.models.existingClaim }}, readOnly: true}
+{{- end }}
+{{- if $root.Values.redis.caSecret }}
+- name: redis-ca
+  secret:
+    secretName: {{ $root.Values.redis.caSecret }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- with (index . 1).extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "iris.volumeMounts" -}}
+{{- $root := index . 0 -}}
+- {name: tmp, mountPath: /tmp}
+{{- if and (index . 2) $root.Values.models.existingClaim }}
+- {name: models, mountPath: /app/models, readOnly: true}
+{{- end }}
+{{- if $root.Values.redis.caSecret }}
+- {name: redis-ca, mountPath: /etc/iris/redis-ca, readOnly: true}
+{{- end }}
+{{- with (index . 1).extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Longest job that any IrisModel may ask for. The shorter of the API's and the worker's limit holds, and the worker's is
+its model's: the API's is out of the way. */}}
+{{- define "iris.longestJobSeconds" -}}86400{{- end }}
+
+{{/* Not empty when `helm test` has something to ask: the bundled flowers. */}}
+{{- define "iris.tested" -}}
+{{- if and .Values.model.enabled (eq .Values.model.name "iris") -}}yes{{- end -}}
+{{- end }}

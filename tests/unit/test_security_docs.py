@@ -1,0 +1,50 @@
+"""docs/security.md says who may do what, so it is held against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from iris_service.api import access, api_keys, token_review
+from iris_service.config import AccessSettings, Settings
+from iris_service.errors import SettingsError
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "security.md").read_text()
+
+
+def test_what_is_open_to_everybody_is_documented_and_nothing_else_is() -> None:
+    sentence = re.search(r"Open to everybody are (.*?);", DOCS, re.DOTALL)
+    assert sentence is not None
+    documented = set(re.findall(r"`(/[^`]*)`", sentence[1]))
+    health = {path for path in access.FREE if path.startswith("/v2/health/")}
+    assert documented == (access.FREE - health) | access.OPEN | {access.OPEN_FOLDER + "…", "/v2/health/…"}
+
+
+def test_the_ways_to_ask_are_those_there_are() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_env({"IRIS_AUTH": "?"})
+    modes = re.findall(r"^\*\*`([a-z-]+)`\*\*", DOCS, re.MULTILINE)
+    assert f"must be one of {', '.join(modes)}, not" in str(refusal.value)
+
+
+def test_its_numbers_are_those_of_the_code() -> None:
+    defaults = AccessSettings()
+    for words in (
+        f"Up to {api_keys.MOST_KEYS} lines",
+        f"known for {defaults.token_cache_seconds:g} s",
+        f"a bad one for {token_review.BAD_SECONDS:g} s",
+        f"of {token_review.MOST_TOKENS:,} tokens",
+        f"At most {token_review.MOST_WAITING} tokens",
+        f"`IRIS_TOKEN_AUDIENCE` (`{defaults.audience}`)",
+        f"one caller may have {defaults.caller_in_flight} requests in hand",
+    ):
+        assert words in " ".join(DOCS.split()), words
+
+
+def test_the_tests_it_names_exist() -> None:
+    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(re.findall(r"`(test_\w+\.py)`", DOCS)) <= tests
+    assert all((ROOT / "service" / "iris_service" / path).exists() for path in re.findall(r"`(jobs/[\w.]+)`", DOCS))
