@@ -1,5 +1,5 @@
 # One wheel, three images: --target api, worker or operator.
-# A release pins the base by its digest: --build-arg BASE=python:3.13-slim@sha256:...
+# A release pins the base by its digest (PIN=true make images): --build-arg BASE=python:3.13-slim@sha256:...
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS wheel
@@ -35,9 +35,11 @@ FROM ${BASE} AS runtime
 # RES_OPTIONS: a silent name server holds a lookup for 1 s, not 10; SIGTERM waits for the lookup under way.
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RES_OPTIONS="timeout:1 attempts:1"
 WORKDIR /app
+ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
-LABEL org.opencontainers.image.version="${VERSION}" \
+LABEL org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 

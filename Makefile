@@ -7,7 +7,7 @@ SECONDS ?= 60
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run check format test bench chaos screenshot images kube-tools checkov lock clean
+.PHONY: help run check format test bench chaos screenshot images chart kube-tools checkov lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,14 @@ chaos: .venv/dev.stamp ## Kill, freeze and cut off its parts for SECONDS (60) an
 screenshot: .venv/dev.stamp ## Take the README's picture of the page anew
 	.venv/bin/python tests/browser/screenshot.py
 
-images: ## Build the images iris-api, iris-worker and iris-operator, tagged TAG (dev)
+images: .venv/dev.stamp ## Build the images iris-api, -worker and -operator, tagged TAG (dev); what each holds into dist/
 	@.ci/images
+	@.venv/bin/python requirements/sbom.py dist
+	@.ci/checksums
+
+chart: .venv/dev.stamp ## Package charts/iris into dist/, with the version of pyproject.toml
+	@.ci/chart
+	@.ci/checksums
 
 kube-tools: .venv/dev.stamp ## Obtain etcd, kube-apiserver, ... for tests/cluster: cached, downloaded or built (once)
 	@.venv/bin/python k8s/tools/kube_tools.py $(ARGS)

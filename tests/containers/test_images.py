@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from engine import Compose, Images
+from engine import ROOT, Compose, Images
 
 pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("containers"), pytest.mark.timeout(1200)]
 
@@ -19,6 +21,13 @@ names = "iris_service iris_operator kopf numpy onnxruntime pandas pytest rq skle
 found = [name for name in names if importlib.util.find_spec(name)]
 print(json.dumps(found + [tool for tool in ("cc", "gcc", "git") if shutil.which(tool)]))
 """
+
+INSTALLED = """
+import importlib.metadata, json, re
+found = {re.sub("[-_.]+", "-", dist.name).lower(): dist.version for dist in importlib.metadata.distributions()}
+print(json.dumps(found))
+"""
+OF_THE_BASE = {"pip", "setuptools", "wheel"}
 
 LIMITS = """
 import json, pathlib
@@ -54,6 +63,15 @@ def test_an_image_holds_the_wheel_and_what_its_process_needs(images: Images, tar
 
 
 @pytest.mark.parametrize("target", ["api", "worker", "operator"])
+def test_an_image_holds_what_its_bill_of_materials_lists(images: Images, target: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "requirements" / "sbom.py", tmp_path], check=True)
+    (bill,) = tmp_path.glob(f"iris-{target}-*.json")
+    listed = {component["name"]: component["version"] for component in json.loads(bill.read_text())["components"]}
+    found = json.loads(images.python(target, INSTALLED))
+    assert {name: version for name, version in found.items() if name not in OF_THE_BASE} == listed
+
+
+@pytest.mark.parametrize("target", ["api", "worker", "operator"])
 def test_an_image_says_what_it_is_and_runs_as_a_number(images: Images, target: str) -> None:
     config = images.inspect(target)["Config"]
     assert config["User"] == "10001:10001"
@@ -61,6 +79,7 @@ def test_an_image_says_what_it_is_and_runs_as_a_number(images: Images, target: s
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == f"iris-{target}"
     assert labels["org.opencontainers.image.version"] != "unknown"
+    assert labels["org.opencontainers.image.base.name"].startswith("python:")
 
 
 def test_the_worker_reports_to_nobody(images: Images) -> None:
