@@ -81,3 +81,21 @@ COPY --from=operator-packages /packages /usr/local
 RUN PYTHONDONTWRITEBYTECODE= python -c "import iris_operator.__main__"
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "iris_operator"]
+
+# What `skaffold dev` builds: the same, with source that can be changed while it runs (docs/develop-on-kind.md).
+FROM api AS api-dev
+COPY k8s/reload.py /reload.py
+ENTRYPOINT ["python", "/reload.py", "iris"]
+CMD ["api"]
+
+FROM worker AS worker-dev
+COPY k8s/reload.py /reload.py
+ENTRYPOINT ["python", "/reload.py", "iris"]
+CMD ["worker"]
+
+FROM operator AS operator-dev
+COPY k8s/reload.py /reload.py
+ENTRYPOINT ["python", "/reload.py", "python", "-m", "iris_operator"]
+
+# Without --target nobody gets one of those.
+FROM api
