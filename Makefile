@@ -7,10 +7,10 @@ SECONDS ?= 60
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run check format test bench chaos screenshot images chart kube-tools checkov lock clean
+.PHONY: help run check format test bench chaos screenshot images chart publish e2e kube-tools checkov lock clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run.stamp ## Start it all on this machine: API on PORT (8000), worker, embedded Valkey; Ctrl-C ends it
 	@exec .venv/bin/iris up --port $(PORT)
@@ -49,6 +49,12 @@ images: .venv/dev.stamp ## Build the images iris-api, -worker and -operator, tag
 chart: .venv/dev.stamp ## Package charts/iris into dist/, with the version of pyproject.toml
 	@.ci/chart
 	@.ci/checksums
+
+publish: .venv/dev.stamp ## Push images and chart to REGISTRY (host/path); their digests into dist/
+	@.ci/publish
+
+e2e: .venv/dev.stamp kube-tools ## Install, predict, roll out, scale and uninstall on a kind cluster made for it
+	@.ci/e2e $(ARGS)
 
 kube-tools: .venv/dev.stamp ## Obtain etcd, kube-apiserver, ... for tests/cluster: cached, downloaded or built (once)
 	@.venv/bin/python k8s/tools/kube_tools.py $(ARGS)
