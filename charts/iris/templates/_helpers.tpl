@@ -45,7 +45,7 @@ app.kubernetes.io/part-of: iris
 {{- define "iris.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
-{{- $name := printf "%s:%s" $image.repository ($root.Values.image.tag | default $root.Chart.AppVersion) -}}
+{{- $name := printf "%s:%s" $image.repository ($image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion) -}}
 {{- if $image.digest -}}
 {{- $name = printf "%s@%s" $image.repository $image.digest -}}
 {{- end -}}
