@@ -30,8 +30,11 @@ BESIDE_MAKE = {
 }
 
 
-def zizmor(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [ROOT / ".venv" / "bin" / "zizmor", "--offline", "--persona=auditor", "--no-progress", folder]
+DEPENDABOT = ROOT / ".github" / "dependabot.yml"
+
+
+def zizmor(*places: Path) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / ".venv" / "bin" / "zizmor", "--offline", "--persona=auditor", "--no-progress", *places]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -39,14 +42,17 @@ def test_there_are_two() -> None:
     assert list(WORKFLOWS) == ["ci.yml", "release.yml"]
 
 
-def test_they_are_what_github_s_schema_allows() -> None:
-    command = [ROOT / ".venv" / "bin" / "check-jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    done = subprocess.run([*command, *FOLDER.iterdir()], capture_output=True, text=True)
+@pytest.mark.parametrize(
+    ("schema", "files"), [("github-workflows", sorted(FOLDER.iterdir())), ("dependabot", [DEPENDABOT])]
+)
+def test_they_are_what_github_s_schema_allows(schema: str, files: list[Path]) -> None:
+    command = [ROOT / ".venv" / "bin" / "check-jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    done = subprocess.run([*command, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
 def test_zizmor_finds_nothing() -> None:
-    done = zizmor(FOLDER)
+    done = zizmor(FOLDER, DEPENDABOT)
     assert done.returncode == 0, done.stdout
 
 
