@@ -80,12 +80,25 @@ def installed(entry: str) -> Pinned | None:
     return Pinned(canonicalize_name(requirement.name), version.version, tuple(HASH.findall(entry)))
 
 
+def our_extras(image: str) -> set[str]:
+    """Those of ours that an image is installed with: all that they ask for is in its lock (requirements/lock.sh)."""
+    there = {pinned.name for pinned in locked(image)}
+    found = set()
+    for extra, lines in PROJECT["optional-dependencies"].items():
+        needs = [
+            need for need in map(Requirement, lines) if not need.marker or need.marker.evaluate(image_environment())
+        ]
+        if {canonicalize_name(need.name) for need in needs} <= there:
+            found.add(extra)
+    return found
+
+
 def asked(image: str) -> dict[str, set[str]]:
     """What each package asks for inside an image, found by walking from ours: package to names.
 
     The developer's environment has them all. An extra counts for its package once anybody on the way asks for it.
     """
-    extras: dict[str, set[str]] = {PROJECT["name"]: {"", image}}
+    extras: dict[str, set[str]] = {PROJECT["name"]: {"", *our_extras(image)}}
     names: dict[str, set[str]] = {}
     todo = [PROJECT["name"]]
     while todo:
