@@ -30,14 +30,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `pytest -n N --dist loadgroup` one worker gets all of them, so that only one control plane is started."""
+    """With `pytest -n N --dist loadgroup` two workers get all of them, so that only two control planes are started."""
     ours = [item for item in items if HERE in item.path.parents]
     missing = missing_programs() if ours and not in_ci() else ""
     for item in ours:
         item.add_marker("cluster")
-        item.add_marker(pytest.mark.xdist_group("cluster"))
+        item.add_marker(pytest.mark.xdist_group(group_of(item.path.name)))
         if missing and "kube_programs" in item.fixturenames:  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def group_of(module: str) -> str:
+    """Rollouts take as long as all the rest; but a kind cluster there is only one of."""
+    return "rollouts" if module == "test_operator_rollouts.py" and not os.environ.get("KUBECONFIG") else "cluster"
 
 
 def in_ci() -> bool:

@@ -34,14 +34,29 @@ class ControlPlane:
         for client in CLIENTS:
             client_kubeconfig(self.at.kubeconfig(client), self.at.api_url, self.at.certificates, client)
         self.processes.start("etcd", programs.etcd(self.at))
-        self.start_api_server()
-        self.processes.start("kube-controller-manager", programs.controller_manager(self.at))
-        self.processes.start("kube-scheduler", programs.scheduler(self.at))
+        self._start_api_server()
+        self._start_controllers()
         self.processes.start("kwok", programs.kwok(self.at.programs / "kwok", self.kube.kubeconfig))
         add_nodes(self.kube, NODES)
 
-    def start_api_server(self) -> None:
-        """Also after `processes.kill("kube-apiserver")`: it comes back on its port and with its data."""
+    def kill_api_server(self) -> None:
+        self.processes.kill("kube-apiserver")
+
+    def bring_api_server_back(self) -> None:
+        """On its port and with its data. Its controllers begin anew: by themselves they would take half a minute.
+
+        Not kwok: a new one would wait until the leases of its nodes have ended.
+        """
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            self.processes.kill(name)
+        self._start_api_server()
+        self._start_controllers()
+
+    def _start_controllers(self) -> None:
+        self.processes.start("kube-controller-manager", programs.controller_manager(self.at))
+        self.processes.start("kube-scheduler", programs.scheduler(self.at))
+
+    def _start_api_server(self) -> None:
         self.processes.start("kube-apiserver", programs.api_server(self.at))
         ends = time.monotonic() + START_SECONDS
         while not self.kube.answers("get", "--raw=/readyz"):

@@ -99,9 +99,9 @@ def test_an_api_server_that_died_comes_back_with_what_it_held(
     if isinstance(cluster, KindCluster):
         pytest.skip("the API server of a kind cluster is not ours to kill")
     cluster.kube.apply(deployment("kept", 1), "-n", namespace)
-    cluster.processes.kill("kube-apiserver")
+    cluster.kill_api_server()
     assert not cluster.kube.answers("get", "--raw=/readyz")
-    cluster.start_api_server()
+    cluster.bring_api_server_back()
     cluster.kube("rollout", "status", "deployment/kept", "-n", namespace, "--timeout=60s")
 
 

@@ -197,11 +197,10 @@ def test_an_outage_of_the_api_server_is_survived_of_more_than_a_minute_when_ther
     stage.apply("outage", "1")
     stage.operated.wait_ready("outage")
     with Load(stage.valkey.url, ["outage"], per_second=30) as load:
-        cluster.processes.kill("kube-apiserver")
+        cluster.kill_api_server()
         time.sleep(75 if LONG else 10)
         assert stage.operated.health()[0] == 200, "a new process would do no better"
-        cluster.start_api_server()
-        # controllers and scheduler come back in their own time
+        cluster.bring_api_server_back()
         stage.apply("outage", "2", rollout={**FAST_CANARY, "progressDeadlineSeconds": 180})
         wait_until(lambda: stage.operated.route("outage") == {"2": 100}, 180, "a rollout", stage.operated.last_words)
     assert load.verdict(stage.valkey.client())["outage"]["unanswered"] == 0

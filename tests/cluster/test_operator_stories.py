@@ -114,8 +114,8 @@ def test_a_watch_whose_place_the_api_server_has_forgotten_begins_again(
     follows(2)
     stage.operated.wait_ready("forgotten")
     stage.operated("create", "configmap", "a-change-the-operator-does-not-hear-of")
-    cluster.processes.kill("kube-apiserver")  # the next one remembers no change from before its start: 410 Gone
-    cluster.start_api_server()
+    cluster.kill_api_server()  # the next one remembers no change from before its start: 410 Gone
+    cluster.bring_api_server_back()
     # what kopf says after a 410, and only then
     wait_until(lambda: watch_says(stage, "Restarting"), 30, "a new watch", stage.operated.last_words)
     follows(3)

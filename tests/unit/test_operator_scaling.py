@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from math import ceil
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from iris_operator.scaling import (
+    MEASURED_AFTER_JOBS,
     STALE_SECONDS,
     UP_FACTOR,
     UP_PERIOD_SECONDS,
@@ -304,11 +306,13 @@ def test_a_longer_queue_never_means_fewer_workers(
     st.integers(0, 500),
     st.floats(0.001, 10).map(lambda seconds: round(seconds, 3)),
 )
+@example(Policy(0, 2, 1, 1.0, 54), 0, 1, 1, 1, 0.25)  # measured late, so that a larger wish is still in the window
 def test_a_constant_load_means_a_constant_size_after_one_window(
     policy: Policy, current: int, waiting: int, running: int, answers: int, seconds_per_job: float
 ) -> None:
     climbing = 7 * UP_PERIOD_SECONDS  # from 0 to 250 in doublings
-    settled = int(max(policy.window_seconds, climbing) / POLL_SECONDS) + 1
+    measured = ceil(MEASURED_AFTER_JOBS / answers) * POLL_SECONDS if answers else 0  # until then the length decides
+    settled = int((measured + max(policy.window_seconds, climbing)) / POLL_SECONDS) + 1
     readings: list[Load | None] = [
         load(poll * POLL_SECONDS, waiting, running, None, poll * answers, poll * answers * seconds_per_job)
         for poll in range(settled + 100)
