@@ -80,14 +80,21 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     "an API that stops at once": {
         "api": {"preStopSeconds": 0, "drainSeconds": 0, "podDisruptionBudget": {"enabled": False}}
     },
-    "an API with keys": {
+    "an API with more": {
         "api": {
             "env": [{"name": "IRIS_MAX_ROWS", "value": "10"}],
-            "extraVolumes": [{"name": "keys", "secret": {"secretName": "api-keys"}}],
-            "extraVolumeMounts": [{"name": "keys", "mountPath": "/etc/iris/keys", "readOnly": True}],
-            "podAnnotations": {"checksum/keys": "1"},
+            "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
+            "extraVolumeMounts": [{"name": "more", "mountPath": "/etc/more", "readOnly": True}],
+            "podAnnotations": {"checksum/more": "1"},
         }
     },
+    "callers with keys": {
+        "api": {
+            "auth": {"mode": "api-key", "apiKeysSecret": "my-keys"},
+            "limits": {"callerRate": 2.5, "callerInFlight": 10},
+        }
+    },
+    "callers with tokens": {"api": {"auth": {"mode": "tokenreview", "audience": "flowers"}}},
     "images of one's own": {
         "image": {
             "registry": "registry.example.com/team", "tag": "main", "pullPolicy": "Always", "pullSecrets": ["a", "b"],

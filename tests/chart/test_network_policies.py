@@ -85,6 +85,12 @@ def test_a_queue_of_ones_own_is_reached_where_it_is(chart: Chart) -> None:
     assert not allowed(policies, part["api"], INTERNET, 6379)
 
 
+@pytest.mark.parametrize(("mode", "asks"), [("none", False), ("tokenreview", True)])
+def test_an_api_reaches_the_api_server_where_that_says_whose_a_token_is(chart: Chart, mode: str, asks: bool) -> None:
+    policies, part = judge(chart, {"api": {"auth": {"mode": mode}}})
+    assert allowed(policies, part["api"], API_SERVER, 6443) is asks
+
+
 def test_policies_can_be_narrowed(chart: Chart) -> None:
     policies, part = judge(chart, COMBINATIONS["narrow policies"])
     assert allowed(policies, INGRESS, part["api"], 8000)

@@ -95,7 +95,8 @@ def test_every_pod_is_as_the_restricted_standard_asks_and_more(chart: Chart, val
         assert spec["securityContext"]["runAsUser"] > 10_000, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert spec["enableServiceLinks"] is False, "a Service called iris-redis would become an unknown setting"
-        assert spec["automountServiceAccountToken"] is name.endswith("-operator"), name
+        asking = ("-operator", "-api") if values_of(values, "api.auth.mode") == "tokenreview" else ("-operator",)
+        assert spec["automountServiceAccountToken"] is name.endswith(asking), name
         assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & spec.keys()
         (container,) = spec["containers"]
         assert container["securityContext"] == {
@@ -122,13 +123,14 @@ def test_every_process_understands_its_environment(chart: Chart, values: dict[st
     for name, pod in pods(chart.render(values)):
         part, env = pod["metadata"]["labels"]["app.kubernetes.io/component"], environment(pod)
         env.pop("IRIS_REDIS_CA_FILE", None)  # a file of the pod's
+        env |= {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}  # as in every pod
         if part == "operator":
             settings = OperatorSettings.from_env(env)
             assert settings.pods.image.endswith(one_worker_image(values)), name
         elif part in ("api", "worker", "recovery"):
             assert Settings.from_env(env).metrics.port == 9100, "the port of the probes and of the policies"
         else:
-            assert not env, name
+            assert {key for key in env if key.startswith("IRIS_")} <= {"IRIS_API_KEY"}, name
 
 
 def one_worker_image(values: dict[str, Any]) -> str:
@@ -219,6 +221,7 @@ def test_the_workers_of_the_chart_are_those_the_operator_would_render(chart: Cha
         ({"valkey": {"enabled": False}}, "there is no queue"),
         ({"api": {"ingress": {"enabled": True}}}, "api.ingress.hosts"),
         ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs"),
+        ({"api": {"auth": {"mode": "api-key"}}}, "api.auth.apiKeysSecret"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_with_the_remedy(
@@ -234,6 +237,8 @@ def test_values_that_do_not_go_together_are_refused_with_the_remedy(
         ({"operator": {"enabled": False}}, True),
         ({"model": {"enabled": False}}, False),
         ({"model": {"name": "tulips"}}, False),
+        ({"api": {"auth": {"mode": "api-key", "apiKeysSecret": "keys"}}}, True),
+        ({"api": {"auth": {"mode": "tokenreview"}}}, False),
     ],
 )
 def test_helm_test_asks_about_irises_only_where_they_are_served(
@@ -324,6 +329,28 @@ def test_the_operator_may_do_what_it_does_in_one_namespace_and_no_more(chart: Ch
     }
     (subject,) = one(objects, "RoleBinding", "iris-operator")["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "iris-operator", "namespace": NAMESPACE}
+
+
+def test_an_api_may_ask_whose_a_token_is_where_that_is_how_callers_are_known(chart: Chart) -> None:
+    objects = chart.render({"api": {"auth": {"mode": "tokenreview"}}})
+    (role,) = of_kind(objects, "ClusterRole")
+    assert role["rules"] == [
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+    ]
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "iris-api", "namespace": NAMESPACE}]
+
+
+def test_the_keys_of_callers_reach_the_api_as_a_folder_that_kubernetes_keeps_up_to_date(chart: Chart) -> None:
+    objects = chart.render({"api": {"auth": {"mode": "api-key", "apiKeysSecret": "my-keys"}}})
+    pod = one(objects, "Deployment", "iris-api")["spec"]["template"]["spec"]
+    keys_file = Settings.from_env(environment({"spec": pod})).access.keys_file
+    (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "api-keys")
+    assert str(keys_file) == f"{mount['mountPath']}/keys"
+    assert "subPath" not in mount
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "api-keys")
+    assert volume["secret"] == {"secretName": "my-keys", "items": [{"key": "keys", "path": "keys"}]}
 
 
 def test_the_queue_keeps_jobs_through_a_restart_and_drops_none_for_memory(chart: Chart) -> None:

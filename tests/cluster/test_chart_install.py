@@ -24,7 +24,7 @@ OF_THE_CLUSTER = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 FEW_PODS: dict[str, Any] = {"image": {"registry": "example.invalid"}, "recovery": {"replicas": 0}}
 RICH = [
     "defaults", "workers that follow the queue", "a queue of one's own, no operator", "a larger queue",
-    "an API in the open", "an API that scales", "placed", "narrow policies",
+    "an API in the open", "an API that scales", "callers with keys", "callers with tokens", "placed", "narrow policies",
 ]  # fmt: skip
 """Combinations in which every template has its say; all of them are read in tests/chart."""
 

@@ -56,12 +56,12 @@ app.kubernetes.io/part-of: iris
 {{- end }}
 
 {{/* (list . .Values.api "api"): where and as whom a pod runs. What the restricted Pod Security standard asks for, and no
-token: the operator alone asks for one. */}}
+token but for who asks the API server: the operator, and an API that has it say whose a token is. */}}
 {{- define "iris.pod" -}}
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
 serviceAccountName: {{ include "iris.fullname" $root }}-{{ index . 2 }}
-automountServiceAccountToken: {{ eq (index . 2) "operator" }}
+automountServiceAccountToken: {{ or (eq (index . 2) "operator") (eq ((index . 1).auth | default dict).mode "tokenreview") }}
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -169,7 +169,14 @@ capabilities: {drop: [ALL]}
 its model's: the API's is out of the way. */}}
 {{- define "iris.longestJobSeconds" -}}86400{{- end }}
 
-{{/* Not empty when `helm test` has something to ask: the bundled flowers. */}}
+{{/* Not empty when `helm test` has something to ask, the bundled flowers, and may ask it. */}}
 {{- define "iris.tested" -}}
-{{- if and .Values.model.enabled (eq .Values.model.name "iris") -}}yes{{- end -}}
+{{- if and .Values.model.enabled (eq .Values.model.name "iris") (ne .Values.api.auth.mode "tokenreview") -}}yes{{- end -}}
+{{- end }}
+
+{{/* Name of the Secret with the keys of callers; empty where they need none. */}}
+{{- define "iris.apiKeysSecret" -}}
+{{- if eq .Values.api.auth.mode "api-key" -}}
+{{- required "api.auth.mode=api-key needs api.auth.apiKeysSecret, a Secret with the callers' keys" .Values.api.auth.apiKeysSecret -}}
+{{- end -}}
 {{- end }}
