@@ -131,6 +131,16 @@ def test_closing_a_queue_moves_what_waits_and_whatever_still_comes(ask: Any, val
     ask(story)
 
 
+def test_closing_writes_nothing_about_a_job_that_is_gone(ask: Any, valkey: redis.Redis) -> None:
+    async def story(queues: Queues, jobs: JobQueue) -> None:
+        [gone] = await submit(jobs, 1, TWO)
+        valkey.delete(job_key(gone))  # as an expired job's is, whose id is still on the list
+        assert await queues.close(TWO.queue, ONE.queue) == 1
+        assert not valkey.exists(job_key(gone))
+
+    ask(story)
+
+
 def test_closing_under_fire_loses_and_doubles_nothing(ask: Any, valkey: redis.Redis) -> None:
     async def story(queues: Queues, jobs: JobQueue) -> list[str]:
         job_ids: list[str] = []

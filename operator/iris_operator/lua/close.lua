@@ -7,7 +7,8 @@ if redis.call('GET', 'iris:redirect:' .. to) == from then redis.call('DEL', 'iri
 local moved = 0
 local ids = redis.call('LRANGE', 'rq:queue:' .. from, 0, -1)
 for _, id in ipairs(ids) do
-  redis.pcall('HSET', 'rq:job:' .. id, 'origin', to)
+  -- an id may outlive its job on the list: writing to that would leave half a job behind for good
+  if redis.call('EXISTS', 'rq:job:' .. id) == 1 then redis.pcall('HSET', 'rq:job:' .. id, 'origin', to) end
   redis.call('RPUSH', 'rq:queue:' .. to, id)
   moved = moved + 1
 end
