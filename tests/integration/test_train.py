@@ -22,6 +22,8 @@ from iris_service.model.train import LIBRARIES, train
 from iris_service.model.verify import verify
 from versions import COMMITTED
 
+pytestmark = pytest.mark.xdist_group("training")  # they share a trained version
+
 TRAIN = """
 import sys; from pathlib import Path
 from iris_service.model.recipes import RECIPES; from iris_service.model.train import train
