@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from iris_service.errors import AlreadyAnswered, IdempotencyConflict, IrisError, JobNotFound
 from iris_service.jobs.keys import Target
-from iris_service.jobs.pressure import QueueReading
+from iris_service.jobs.pressure import QueueReading, ServerReading
 from iris_service.jobs.route import Route
 from iris_service.jobs.watch import Observation
 from iris_service.schemas import Answered, Envelope, Failed, Payload
@@ -88,10 +88,12 @@ class MemoryQueue:
         self._check()
 
     def observe(self) -> Observation:
-        reading = QueueReading(waiting=len(self.submitted), outcomes={"done": 3})
+        waiting = len(self.submitted)
+        reading = QueueReading(waiting=waiting, outcomes={"done": 3}, busy_seconds=0.25, oldest_seconds=7.5 * waiting)
         return Observation(
             routes={self.target.model: Route.only(self.target)},
             redis_up=self.redis_up,
+            server=ServerReading(used_bytes=800, max_bytes=1000, is_persisting=False, may_evict=True),
             queues={self.target: reading},
             cards=self.cards,
             waiters=self.waiters,

@@ -5,23 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import nan
 from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from iris_service.config import LogSettings
+from iris_service.config import JobSettings, LogSettings
 
-LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds; from one local prediction to the longest ?wait=."""
-
+REFUSED = (
+    "MALFORMED_BODY", "UNSUPPORTED_MEDIA_TYPE", "INVALID_INPUT", "BODY_TOO_LARGE", "TOO_MANY_ROWS", "QUERY_TOO_LONG",
+    "UNKNOWN_MODEL", "QUEUE_FULL", "OVERLOADED", "QUEUE_UNAVAILABLE", "MODEL_NOT_READY",
+)  # fmt: skip
+"""Why a prediction may be refused. All are shown from the start: to Prometheus, an increase from nothing is none."""
+FAILED = ("BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT")
+"""How a worker may fail a job; the other codes are recovery's."""
 RECOVERED = ("requeued", "lost", "quarantined", "expired")
 """How a job may come out of recovery."""
 
@@ -142,11 +157,56 @@ def _render_json(_logger: Any, _method: str, event: dict[str, Any]) -> str:
         return json.dumps(event, default=repr)
 
 
+def new_registry(component: str) -> CollectorRegistry:
+    """Return a registry that says which process this is, and what it costs.
+
+    Without `_created` series, for the whole process: nobody asks for them, and they are a third of a page.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    info = Info("iris_build", "The component this process is, and the release it is of.", registry=registry)
+    info.info({"component": component, "release": _release()})
+    return registry
+
+
+def _release() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("iris-serving")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "unknown"
+
+
+class Totals(Collector):
+    """A counter whose values are kept elsewhere, and survive this process."""
+
+    def __init__(self, name: str, documentation: str, labelnames: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._name, self._documentation, self._labelnames = name, documentation, labelnames
+        self._values: Mapping[tuple[str, ...], float] = {}
+        registry.register(self)
+
+    def show(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these totals, by their labels, and no others."""
+        self._values = values
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        return [CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        return [family]
+
+
 class ApiMetrics:
     """What the API counts. Labels come from route templates and known models, never from a caller's text."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        one = ("model", "version")
         self.requests = Counter(
             "iris_http_requests_total",
             "HTTP requests answered.",
@@ -162,33 +222,69 @@ class ApiMetrics:
         )
         self.accepted = Counter(
             "iris_jobs_accepted_total",
-            "Jobs committed to the queue.",
-            ("model", "version"),
+            "Jobs this process has committed to the queue.",
+            one,
             registry=registry,
         )
         self.refused = Counter(
-            "iris_jobs_refused_total", "Requests not accepted, by error code.", ("code",), registry=registry
+            "iris_jobs_refused_total", "Predictions not accepted, by error code.", ("code",), registry=registry
         )
         self.waiting = Gauge(
-            "iris_queue_waiting_jobs",
-            "Jobs on the queue no worker has taken.",
-            ("model", "version"),
+            "iris_queue_waiting_jobs", "Jobs on the queue no worker has taken.", one, registry=registry
+        )
+        self.running = Gauge("iris_queue_running_jobs", "Jobs a worker has taken.", one, registry=registry)
+        self.oldest = Gauge(
+            "iris_queue_oldest_job_age_seconds",
+            "Seconds since the next job in line was accepted; 0 when none waits.",
+            one,
             registry=registry,
         )
-        self.running = Gauge(
-            "iris_queue_running_jobs", "Jobs a worker has taken.", ("model", "version"), registry=registry
-        )
-        self.outcomes = Gauge(
+        self.outcomes = Totals(
             "iris_queue_jobs",
-            "Jobs since the queue began, by outcome, as counted in Redis: survives every process.",
-            ("model", "version", "outcome"),
-            registry=registry,
+            "Jobs since the queue began, by outcome, as counted in Redis: the same from every API process.",
+            (*one, "outcome"),
+            registry,
+        )
+        self.busy_seconds = Totals(
+            "iris_queue_busy_seconds",
+            "Worker time spent on answers since the queue began, as counted in Redis: the same from every API process.",
+            one,
+            registry,
+        )
+        self.queue_limit = Gauge(
+            "iris_queue_limit_jobs", "Waiting jobs of a version beyond which predictions get 429.", registry=registry
         )
         self.redis_up = Gauge("iris_redis_up", "1 while this process can use Redis.", registry=registry)
-        self.waiters = Gauge("iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry)
-        self.share = Gauge(
-            "iris_route_weight", "Percent of new jobs that a version takes.", ("model", "version"), registry=registry
+        self.redis_used = Gauge("iris_redis_memory_used_bytes", "Memory that Redis uses.", registry=registry)
+        self.redis_max = Gauge(
+            "iris_redis_memory_max_bytes",
+            "Memory that Redis may use (maxmemory); 0 without a limit.",
+            registry=registry,
         )
+        self.memory_limit = Gauge(
+            "iris_redis_memory_limit_ratio",
+            "Share of maxmemory beyond which predictions get 503.",
+            registry=registry,
+        )
+        self.redis_persisting = Gauge(
+            "iris_redis_persisting",
+            "1 while the last write of Redis to disk, of each kind it is set up for, went well.",
+            registry=registry,
+        )
+        self.redis_evicts = Gauge(
+            "iris_redis_may_evict",
+            "1 when Redis throws keys away when its memory is full (maxmemory-policy other than noeviction).",
+            registry=registry,
+        )
+        self.waiters = Gauge("iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry)
+        self.share = Gauge("iris_route_weight", "Percent of new jobs that a version takes.", one, registry=registry)
+        for code in REFUSED:
+            self.refused.labels(code)
+
+    def show_limits(self, jobs: JobSettings) -> None:
+        """Show what the gauges beside them are to be held against."""
+        self.queue_limit.set(jobs.queue_limit)
+        self.memory_limit.set(jobs.memory_limit_ratio)
 
 
 class WorkerMetrics:
@@ -234,6 +330,8 @@ class WorkerMetrics:
         Info("iris_model", "The model version this worker serves.", registry=registry).info(
             {**labels, "digest": digest}
         )
+        for code in FAILED:
+            self._failed.labels(**labels, code=code)
 
     def failed(self, code: str) -> None:
         self._failed.labels(**self._labels, code=code).inc()
@@ -286,7 +384,10 @@ class _DriftCollector(Collector):
 
 
 class RecoveryMetrics:
-    """What recovery counts. Every outcome is there from the start, so that a first one is seen as an increase."""
+    """What recovery counts, and what the ledger holds: every accepted job without an answer, on any queue.
+
+    Every outcome is there from the start, so that a first one is seen as an increase.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -296,10 +397,39 @@ class RecoveryMetrics:
             ("result",),
             registry=registry,
         )
+        self.seconds = Histogram(
+            "iris_recovery_sweep_seconds", "Seconds a sweep took.", buckets=LATENCY_BUCKETS, registry=registry
+        )
+        self.last_sweep = Gauge(
+            "iris_recovery_last_sweep_timestamp_seconds",
+            "Unix time of this process' last sweep; 0 before the first.",
+            registry=registry,
+        )
         self.jobs = Counter(
             "iris_recovery_jobs_total", "Jobs that recovery took care of, by outcome.", ("outcome",), registry=registry
+        )
+        self.pending = Gauge("iris_ledger_jobs", "Accepted jobs without an answer, of all queues.", registry=registry)
+        self.oldest = Gauge(
+            "iris_ledger_oldest_job_age_seconds",
+            "Seconds since the oldest job without an answer was accepted; 0 when there is none.",
+            registry=registry,
         )
         for result in ("done", "left", "failed"):
             self.sweeps.labels(result)
         for outcome in RECOVERED:
             self.jobs.labels(outcome)
+
+    def swept(self, seconds: float | None, pending: int, oldest_seconds: float) -> None:
+        """Count a sweep, or None for one that was left to another recovery, and show what the ledger holds after it."""
+        self.sweeps.labels("left" if seconds is None else "done").inc()
+        if seconds is not None:
+            self.seconds.observe(seconds)
+            self.last_sweep.set_to_current_time()
+        self.pending.set(pending)
+        self.oldest.set(oldest_seconds)
+
+    def failed(self) -> None:
+        """Count a sweep that Redis did not let happen; what the ledger holds is not known then."""
+        self.sweeps.labels("failed").inc()
+        self.pending.set(nan)
+        self.oldest.set(nan)

@@ -145,6 +145,23 @@ def test_a_reply_that_was_lost_does_not_make_a_second_job(valkey: redis.Redis, v
     run(story)
 
 
+def test_the_next_job_in_line_is_as_old_as_redis_clock_says(valkey: redis.Redis, valkey_server: Valkey) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            await until(lambda: queue.observe().redis_up)
+            assert queue.observe().queue(TARGET).oldest_seconds == 0
+            job_id = await queue.submit(payload())
+            await queue.submit(payload())
+            valkey.zadd(PENDING, {job_id: time.time() + JobSettings().deadline_seconds - 90})
+            await until(lambda: 90 <= queue.observe().queue(TARGET).oldest_seconds < 120)
+            valkey.lpop(KEYS.waiting)
+            await until(lambda: queue.observe().queue(TARGET).oldest_seconds < 30)
+            valkey.lpush(KEYS.waiting, "a job of somebody else's, which no ledger knows")
+            await until(lambda: queue.observe().queue(TARGET).oldest_seconds == 0)
+
+    run(story)
+
+
 def fill(client: redis.Redis, name: str, kilobytes: int) -> None:
     """Fill memory in small pieces, for a large one leaves a large buffer behind it."""
     for number in range(kilobytes // 10):

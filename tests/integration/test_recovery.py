@@ -244,3 +244,26 @@ def test_a_lost_job_of_a_closed_queue_goes_where_its_jobs_go_now(rig: Rig, redir
     rig.recovery.sweep()
     assert rig.client.lrange(queue_keys(taken_by).waiting, 0, -1) == [JOB.encode()]
     assert rig.client.hget(job_key(JOB), "origin") == taken_by.encode()
+
+
+def test_what_became_of_each_job_is_told(rig: Rig) -> None:
+    told: list[str] = []
+    rig.recovery.on_recovered = told.append
+    for retries_left in (1, 0, "garbled"):
+        rig.accept(retries_left)
+        rig.run_on("e1", lease_in=-1)
+        rig.recovery.sweep()
+    rig.accept(deadline_in=-1)
+    rig.client.delete(result_key(JOB))
+    rig.recovery.sweep()
+    assert told == ["requeued", "lost", "quarantined", "expired"]
+
+
+def test_the_ledger_says_how_many_jobs_are_open_and_how_old_the_oldest_is(rig: Rig) -> None:
+    assert rig.recovery.ledger() == (0, 0.0)
+    accepted_within = JobSettings().deadline_seconds
+    rig.accept(job_id="a" * 32, deadline_in=accepted_within - 5)
+    rig.accept(job_id="b" * 32, deadline_in=accepted_within - 70)
+    pending, oldest_seconds = rig.recovery.ledger()
+    assert pending == 2
+    assert 70 <= oldest_seconds < 100

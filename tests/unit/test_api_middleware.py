@@ -8,13 +8,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
 from api_client import FLOWER, GETPRED, STATUS, api_client
+from iris_service.api.probes import show
+from iris_service.telemetry import ApiMetrics
 from memory_queue import MemoryQueue
 
 
@@ -57,13 +61,33 @@ def test_metrics_tell_what_was_accepted_refused_and_is_queued(client: TestClient
     for line in (
         'iris_jobs_accepted_total{model="iris",version="1"} 1.0',
         'iris_jobs_refused_total{code="INVALID_INPUT"} 1.0',
+        'iris_jobs_refused_total{code="QUEUE_FULL"} 0.0',
         'iris_queue_waiting_jobs{model="iris",version="1"} 1.0',
-        'iris_queue_jobs{model="iris",outcome="done",version="1"} 3.0',
+        'iris_queue_oldest_job_age_seconds{model="iris",version="1"} 7.5',
+        'iris_queue_jobs_total{model="iris",outcome="done",version="1"} 3.0',
+        'iris_queue_busy_seconds_total{model="iris",version="1"} 0.25',
+        "iris_queue_limit_jobs 100000.0",
         "iris_redis_up 1.0",
+        "iris_redis_memory_used_bytes 800.0",
+        "iris_redis_memory_max_bytes 1000.0",
+        "iris_redis_memory_limit_ratio 0.8",
+        "iris_redis_persisting 0.0",
+        "iris_redis_may_evict 1.0",
         "iris_api_waiters 0.0",
         'iris_route_weight{model="iris",version="1"} 100.0',
     ):
         assert line in text.splitlines()
+
+
+def test_nothing_is_said_of_queues_that_cannot_be_seen() -> None:
+    seen = MemoryQueue().observe()
+    metrics = ApiMetrics(CollectorRegistry())
+    for redis_up, shown in ((True, True), (False, False), (True, True)):
+        show(metrics, replace(seen, redis_up=redis_up))
+        text = generate_latest(metrics.registry).decode()
+        for name in ("waiting_jobs", "running_jobs", "oldest_job_age_seconds", "jobs_total", "busy_seconds_total"):
+            assert (f"iris_queue_{name}{{" in text) is shown, name
+        assert "iris_route_weight{" in text, "the last route goes on being followed"
 
 
 LOGGED = """

@@ -10,6 +10,8 @@ from iris_service.jobs.pressure import (
     LONGEST_RETRY_SECONDS,
     UNMEASURED_RETRY_SECONDS,
     QueueReading,
+    ServerReading,
+    age_seconds,
     retry_after_seconds,
     smoothed_rate,
 )
@@ -52,3 +54,38 @@ def test_the_rate_follows_what_is_answered_and_ignores_idle_times(
     previous: float, answered: int, backlog: int, seconds: float, rate: float
 ) -> None:
     assert smoothed_rate(previous, answered, backlog, seconds) == rate
+
+
+@pytest.mark.parametrize(
+    ("deadline", "deadline_seconds", "now", "age"),
+    [
+        (None, 60, 1000.0, 0.0),
+        (1060.0, 60, 1000.0, 0.0),
+        (1060.0, 60, 1042.5, 42.5),
+        (1060.0, 60, 1100.0, 100.0),
+        (5000.0, 60, 1000.0, 0.0),  # accepted under a longer deadline than ours
+    ],
+)
+def test_a_job_is_as_old_as_its_deadline_says(
+    deadline: float | None, deadline_seconds: float, now: float, age: float
+) -> None:
+    assert age_seconds(deadline, deadline_seconds, now) == age
+
+
+@pytest.mark.parametrize(
+    ("info", "reading", "ratio"),
+    [
+        ({}, ServerReading(), 0.0),
+        ({"used_memory": 10, "maxmemory": 0}, ServerReading(used_bytes=10), 0.0),
+        ({"used_memory": 10, "maxmemory": 40}, ServerReading(used_bytes=10, max_bytes=40), 0.25),
+        ({"maxmemory_policy": "noeviction"}, ServerReading(), 0.0),
+        ({"maxmemory_policy": "allkeys-lru"}, ServerReading(may_evict=True), 0.0),
+        ({"aof_last_write_status": "ok", "rdb_last_bgsave_status": "ok"}, ServerReading(), 0.0),
+        ({"aof_last_write_status": "err"}, ServerReading(is_persisting=False), 0.0),
+        ({"aof_last_bgrewrite_status": "err"}, ServerReading(is_persisting=False), 0.0),
+        ({"rdb_last_bgsave_status": "err"}, ServerReading(is_persisting=False), 0.0),
+    ],
+)
+def test_what_redis_says_of_itself_is_read(info: dict[str, object], reading: ServerReading, ratio: float) -> None:
+    assert ServerReading.from_info(info) == reading
+    assert reading.memory_ratio == ratio

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
@@ -30,7 +29,7 @@ from iris_service.config import Settings
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.store import ModelRepository
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry import ApiMetrics, new_registry
 from iris_service.tracing.spans import NoSpans, Spans, open_spans
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +45,7 @@ def create_app(
     `metrics_page` for a port of its own, if the settings ask for one. Raises `SettingsError` when it cannot check who
     callers are as it should.
     """
+    metrics.show_limits(settings.jobs)
     waiting, draining, metrics_page = Waiting(), Draining(), MetricsPage(queue, metrics)
     own_page = metrics_page if settings.metrics.port is None else None
     access, check = settings.access, check_of(settings.access)
@@ -86,12 +86,9 @@ def create_app(
 
 def build(settings: Settings) -> Starlette:
     """Build the application from settings alone; connects to nothing yet. Raises `SettingsError` as `create_app`."""
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
     target = Target(settings.model.name, settings.model.version)
     queue = JobQueue(settings.redis, settings.jobs, target)
     cards = Cards(queue, ModelRepository(settings.model.repository))
     if trouble := cards.trouble(target):
         _log.error("model not ready", model=target.model, version=target.version, reason=trouble)
-    return create_app(queue, cards, settings, ApiMetrics(registry), open_spans(settings.tracing, "api"))
+    return create_app(queue, cards, settings, ApiMetrics(new_registry("api")), open_spans(settings.tracing, "api"))

@@ -87,16 +87,28 @@ class Probes:
 
 
 def show(metrics: ApiMetrics, seen: Observation) -> None:
-    """Set the gauges to the last look at the queues; versions that left the route leave the page."""
+    """Set the gauges to the last look at the queues.
+
+    Versions that left the route leave the page, and so does what is on the queues while Redis cannot be read: an old
+    figure would look like a quiet night.
+    """
     metrics.redis_up.set(seen.redis_up)
     metrics.waiters.set(seen.waiters)
-    for gauge in (metrics.waiting, metrics.running, metrics.outcomes, metrics.share):
+    metrics.redis_used.set(seen.server.used_bytes)
+    metrics.redis_max.set(seen.server.max_bytes)
+    metrics.redis_persisting.set(seen.server.is_persisting)
+    metrics.redis_evicts.set(seen.server.may_evict)
+    for gauge in (metrics.waiting, metrics.running, metrics.oldest, metrics.share):
         gauge.clear()
     for route in seen.routes.values():
         for target, share in route.shares:
             metrics.share.labels(*target).set(share)
-    for target, reading in seen.queues.items():
+    queues = seen.queues if seen.redis_up else {}
+    for target, reading in queues.items():
         metrics.waiting.labels(*target).set(reading.waiting)
         metrics.running.labels(*target).set(reading.running)
-        for outcome, jobs in reading.outcomes.items():
-            metrics.outcomes.labels(*target, outcome).set(jobs)
+        metrics.oldest.labels(*target).set(reading.oldest_seconds)
+    metrics.busy_seconds.show({target: reading.busy_seconds for target, reading in queues.items()})
+    metrics.outcomes.show(
+        {(*target, outcome): jobs for target, reading in queues.items() for outcome, jobs in reading.outcomes.items()}
+    )

@@ -59,7 +59,7 @@ class JobQueue:
         self._looks: Coalescer[str, bytes | bool] = Coalescer(self._flush_looks)
         self._cancels: Coalescer[str, bytes | int] = Coalescer(self._flush_cancels, largest=MOST_CANCELS)
         self._answers = Answers(self._client)
-        self._watch = Watch(self._client, default)
+        self._watch = Watch(self._client, default, jobs.deadline_seconds)
 
     async def start(self) -> None:
         """Begin to watch the queue; works, and keeps trying, while Redis is away."""

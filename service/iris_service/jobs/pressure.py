@@ -1,12 +1,16 @@
-"""Decides whether another job may be accepted, and when a refused caller should come back. Pure."""
+"""What was read of queues and of Redis itself, and what follows: how old, how full, when to come back. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 UNMEASURED_RETRY_SECONDS = 5
 LONGEST_RETRY_SECONDS = 60
+
+_LAST_WRITES = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
+_KEEPS_EVERYTHING = "noeviction"
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,50 @@ class QueueReading:
     """Totals since the queue began, by the names in `jobs.keys.OUTCOMES`."""
     answered_per_second: float = 0.0
     """Measured over the last looks; 0 when nothing was answered yet."""
+    busy_seconds: float = 0.0
+    """Worker time spent on answers since the queue began."""
+    oldest_seconds: float = 0.0
+    """How long ago the next job in line was accepted; 0 when none waits."""
 
     @property
     def answered(self) -> int:
         return sum(self.outcomes.get(name, 0) for name in ("done", "error", "expired"))
+
+
+@dataclass(frozen=True)
+class ServerReading:
+    """Redis itself, as it describes itself."""
+
+    used_bytes: int = 0
+    max_bytes: int = 0
+    """`maxmemory`; 0 when there is none."""
+    is_persisting: bool = True
+    """Whether the last write to disk, of each kind it is set up for, went well."""
+    may_evict: bool = False
+    """Whether it throws keys away when its memory is full, accepted jobs among them."""
+
+    @classmethod
+    def from_info(cls, info: Mapping[str, Any]) -> ServerReading:
+        """Read what INFO says; what a managed server leaves out is taken to be well."""
+        return cls(
+            used_bytes=info.get("used_memory", 0),
+            max_bytes=info.get("maxmemory", 0),
+            is_persisting=all(info.get(name, "ok") == "ok" for name in _LAST_WRITES),
+            may_evict=info.get("maxmemory_policy", _KEEPS_EVERYTHING) != _KEEPS_EVERYTHING,
+        )
+
+    @property
+    def memory_ratio(self) -> float:
+        """Used share of `maxmemory`; 0 when there is none."""
+        return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
+
+
+def age_seconds(deadline: float | None, deadline_seconds: float, now: float) -> float:
+    """Return how long ago a job was accepted that the ledger knows by its deadline; 0 for one it does not know.
+
+    All by Redis' clock. Exact for jobs accepted under the same `deadline_seconds`.
+    """
+    return 0.0 if deadline is None else max(0.0, now - (deadline - deadline_seconds))
 
 
 def retry_after_seconds(reading: QueueReading, chance: float) -> int:

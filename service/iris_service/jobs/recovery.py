@@ -22,6 +22,7 @@ from rq.serializers import JSONSerializer
 from iris_service.config import JobSettings
 from iris_service.jobs import scripts
 from iris_service.jobs.keys import KNOWN_QUEUES, PENDING, RECOVERY_LOCK, QueueKeys, Target, job_key, queue_keys
+from iris_service.jobs.pressure import age_seconds
 from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.schemas import Failed, FailureCode, envelope_to_json
 from iris_service.telemetry import RECOVERED
@@ -77,6 +78,15 @@ class Recovery:
         finally:
             self._release(keys=(RECOVERY_LOCK,), args=(self._token,))
         return True
+
+    def ledger(self) -> tuple[int, float]:
+        """Return how many accepted jobs have no answer, and how many seconds ago the oldest was accepted."""
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.zcard(PENDING)
+        pipeline.zrange(PENDING, 0, 0, withscores=True)
+        pending, first = pipeline.execute()
+        deadline = first[0][1] if first else None
+        return pending, age_seconds(deadline, self._jobs.deadline_seconds, self._redis_now())
 
     def _lock(self) -> bool:
         # a full Redis refuses the lock, but recovery is what empties it: every step is safe without

@@ -10,14 +10,14 @@ import time
 from functools import partial
 
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from redis.exceptions import RedisError
 
 from iris_service.config import Settings
 from iris_service.jobs.client import connect
 from iris_service.jobs.recovery import Recovery
 from iris_service.metrics_server import Heartbeat, start_metrics_server
-from iris_service.telemetry import RecoveryMetrics
+from iris_service.telemetry import RecoveryMetrics, new_registry
 
 SWEEP_SECONDS = 1.0
 STUCK_SECONDS = 120.0
@@ -34,7 +34,7 @@ def run_recovery(settings: Settings) -> int:
     stopping: list[int] = []
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda received, _frame: stopping.append(received))
-    metrics, heart = RecoveryMetrics(CollectorRegistry()), Heartbeat(STUCK_SECONDS)
+    metrics, heart = RecoveryMetrics(new_registry("recovery")), Heartbeat(STUCK_SECONDS)
     if settings.metrics.port is not None:
         start_metrics_server(settings.metrics, partial(generate_latest, metrics.registry), heart.alive)
     recovery = Recovery(connect(settings.redis), settings.jobs)
@@ -44,11 +44,12 @@ def run_recovery(settings: Settings) -> int:
     while not stopping:
         heart.beat()
         try:
+            began = time.perf_counter()
             swept = recovery.sweep()
-            metrics.sweeps.labels("done" if swept else "left").inc()
+            metrics.swept(time.perf_counter() - began if swept else None, *recovery.ledger())
             away = False
         except RedisError as exc:
-            metrics.sweeps.labels("failed").inc()
+            metrics.failed()
             if not away:
                 _log.warning("redis cannot be used: trying on", reason=f"{type(exc).__name__}: {exc}"[:200])
             away = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 from iris_service.errors import UnknownModel
 from iris_service.jobs.client import stop_if_cancelled
-from iris_service.jobs.keys import CARD_PREFIX, MODELS, OUTCOMES, ROUTE_PREFIX, Target, queue_keys
-from iris_service.jobs.pressure import QueueReading, smoothed_rate
+from iris_service.jobs.keys import CARD_PREFIX, MODELS, OUTCOMES, PENDING, ROUTE_PREFIX, Target, queue_keys
+from iris_service.jobs.pressure import QueueReading, ServerReading, age_seconds, smoothed_rate
 from iris_service.jobs.route import Route
 
 LOOK_SECONDS = 1.0
@@ -33,13 +33,16 @@ class Observation:
     routes: Mapping[str, Route]
     """By model; never without the default one."""
     redis_up: bool = False
-    memory_ratio: float = 0.0
-    """Used share of Redis' maxmemory; 0 when it has none."""
+    server: ServerReading = field(default_factory=ServerReading)
     queues: Mapping[Target, QueueReading] = field(default_factory=dict)
     cards: Mapping[Target, bytes] = field(default_factory=dict)
     """The cards that workers have published for the versions of the routes."""
     waiters: int = 0
     """Requests of this process that wait for an answer."""
+
+    @property
+    def memory_ratio(self) -> float:
+        return self.server.memory_ratio
 
     def route(self, model: str) -> Route:
         """Return the route of a model; raises `UnknownModel`."""
@@ -67,9 +70,10 @@ class Observation:
 class Watch:
     """Looks once a second, for as long as it runs. `default` takes the jobs of its model until that has a route."""
 
-    def __init__(self, client: redis.asyncio.Redis, default: Target) -> None:
+    def __init__(self, client: redis.asyncio.Redis, default: Target, deadline_seconds: int) -> None:
         self._client = client
         self._default = default
+        self._deadline_seconds = deadline_seconds
         self._task: asyncio.Task[None] | None = None
         self._looked_at = time.monotonic()
         self.seen = Observation({default.model: Route.only(default)})
@@ -103,20 +107,34 @@ class Watch:
         for target in seen.targets:
             keys = queue_keys(target.queue)
             pipeline.llen(keys.waiting)
+            pipeline.lindex(keys.waiting, 0)
             pipeline.zcard(keys.running)
             pipeline.hgetall(keys.counts)
         for target in unknown:  # a card of 12 KB never changes
             pipeline.get(CARD_PREFIX + target.queue)
-        pipeline.info("memory")
-        *found, memory = await pipeline.execute()
-        cards = zip(unknown, found[3 * len(seen.targets) :], strict=True)
-        limit = memory.get("maxmemory", 0)
+        pipeline.info("memory", "persistence")
+        *found, info = await pipeline.execute()
+        queues = [found[at * 4 : at * 4 + 4] for at in range(len(seen.targets))]
+        ages = await self._ages([next_in_line for _waiting, next_in_line, *_ in queues])
+        readings = (_reading(age, *queue) for queue, age in zip(queues, ages, strict=True))
+        cards = zip(unknown, found[4 * len(seen.targets) :], strict=True)
         return replace(
             seen,
-            memory_ratio=memory["used_memory"] / limit if limit else 0.0,
-            queues={target: _reading(*found[at * 3 : at * 3 + 3]) for at, target in enumerate(seen.targets)},
+            server=ServerReading.from_info(info),
+            queues=dict(zip(seen.targets, readings, strict=True)),
             cards=known | {target: card for target, card in cards if card},
         )
+
+    async def _ages(self, job_ids: Sequence[bytes | None]) -> list[float]:
+        """Return how long ago each of these jobs was accepted, in seconds; 0 where there is none."""
+        if not any(job_ids):
+            return [0.0] * len(job_ids)
+        pipeline: Any = self._client.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.zmscore(PENDING, [job_id or b"" for job_id in job_ids])
+        (seconds, micros), deadlines = await pipeline.execute()
+        now = seconds + micros / 1e6
+        return [age_seconds(deadline, self._deadline_seconds, now) for deadline in deadlines]
 
     async def _routes(self) -> dict[str, Route]:
         members: Any = await self._client.smembers(MODELS)
@@ -143,9 +161,15 @@ def _models(members: Iterable[bytes], default: str) -> list[str]:
     return [default, *others][:MOST_MODELS]
 
 
-def _reading(waiting: int, running: int, counts: Mapping[bytes, bytes]) -> QueueReading:
+def _reading(
+    oldest_seconds: float, waiting: int, _next_in_line: bytes | None, running: int, counts: Mapping[bytes, bytes]
+) -> QueueReading:
     return QueueReading(
-        waiting=waiting, running=running, outcomes={name: int(counts.get(name.encode(), 0)) for name in OUTCOMES}
+        waiting=waiting,
+        running=running,
+        outcomes={name: int(counts.get(name.encode(), 0)) for name in OUTCOMES},
+        busy_seconds=int(counts.get(b"busy_us", 0)) / 1e6,
+        oldest_seconds=oldest_seconds,
     )
 
 

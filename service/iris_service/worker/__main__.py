@@ -8,13 +8,13 @@ import time
 from functools import partial
 
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 
 from iris_service.config import Settings
 from iris_service.entry import run
 from iris_service.errors import ModelRejected
 from iris_service.metrics_server import Heartbeat, start_metrics_server
-from iris_service.telemetry import WorkerMetrics, configure_logging
+from iris_service.telemetry import WorkerMetrics, configure_logging, new_registry
 from iris_service.tracing.spans import open_spans
 
 STUCK_GRACE_SECONDS = 15.0
@@ -44,7 +44,7 @@ def serve(settings: Settings) -> int:
         return os.EX_DATAERR
     seconds = round(time.monotonic() - started_at, 3)
     _log.info("model ready", model=model.name, version=model.version, digest=model.digest, seconds=seconds)
-    metrics = WorkerMetrics(CollectorRegistry(), model=model.name, version=model.version, digest=model.digest)
+    metrics = WorkerMetrics(new_registry("worker"), model=model.name, version=model.version, digest=model.digest)
     drift = Drift(model.card, settings.drift)
     metrics.show_drift(drift.figures)
     heart = Heartbeat(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS)
