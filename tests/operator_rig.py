@@ -90,8 +90,8 @@ class Rig:
     def restart(self) -> None:
         """A new operator process: what was only in memory is gone."""
         store = self.cluster.restart_watches()
-        metrics = OperatorMetrics(CollectorRegistry())
-        self.reconciler = Reconciler(self.cluster, self.queues, store, PODS, metrics, lambda: self.now)
+        self.metrics = OperatorMetrics(CollectorRegistry())
+        self.reconciler = Reconciler(self.cluster, self.queues, store, PODS, self.metrics, lambda: self.now)
 
     async def close(self) -> None:
         await self.queues.aclose()

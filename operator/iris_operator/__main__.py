@@ -9,7 +9,7 @@ import sys
 import kopf
 from lightkube import AsyncClient
 from lightkube.core.exceptions import ConfigError
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import start_http_server
 
 from iris_operator.cluster import KubernetesCluster
 from iris_operator.config import Settings
@@ -20,13 +20,12 @@ from iris_operator.queues import Queues
 from iris_operator.reconcile import Reconciler
 from iris_operator.resync import Resync
 from iris_operator.store import Store
-from iris_operator.telemetry import OperatorMetrics, configure_logging
+from iris_operator.telemetry import OperatorMetrics, configure_logging, new_registry
 
 
 async def operate(settings: Settings) -> None:
     """Run until asked to stop; raises `InvalidSpec` when the metrics port is taken."""
-    metrics = OperatorMetrics(CollectorRegistry())
-    ProcessCollector(registry=metrics.registry)
+    metrics = OperatorMetrics(new_registry())
     try:
         start_http_server(settings.metrics_port, registry=metrics.registry)
     except OSError as exc:

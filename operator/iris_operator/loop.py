@@ -62,6 +62,7 @@ class Loop:
         self._queues = queues
         self._store = store
         self._metrics = metrics
+        resync.on_listed = metrics.last_listing.set_to_current_time
         self._tick_seconds = tick_seconds
         self._clock = clock
         self._pauses: dict[Key, _Pause] = {}
@@ -108,6 +109,10 @@ class Loop:
             self._known -= gone - self._pauses.keys()
         self.beaten_at = self._clock()
         self._metrics.last_success.set_to_current_time()
+        self._metrics.models.set(len(self._store.models.bodies))
+        self._metrics.failing.set(len(self._pauses))
+        for kind, seconds in self.resync.behind_seconds().items():
+            self._metrics.behind.labels(kind).set(seconds)
 
     async def _look_at(self, keys: set[Key]) -> None:
         if not self.resync.done:

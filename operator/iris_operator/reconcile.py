@@ -24,8 +24,8 @@ from iris_operator.rollout import Golden, Plan, Seen, plan
 from iris_operator.scaling import Load, Memory
 from iris_operator.sizing import Sizes, size
 from iris_operator.spec import IrisModelSpec, ModelVersion, RolloutState
-from iris_operator.store import Body, Key, Store, version_of
-from iris_operator.telemetry import OperatorMetrics
+from iris_operator.store import Body, Key, Store, key_of, version_of
+from iris_operator.telemetry import EVENTS, OperatorMetrics
 
 _log = structlog.get_logger(__name__)
 
@@ -212,6 +212,7 @@ class Reconciler:
         for happening in decided.events:
             await self._cluster.tell(spec, happening)
             self._metrics.writes.labels("event").inc()
+            self._metrics.events.labels(spec.namespace, spec.name, happening.reason).inc()
 
     async def _write_status(
         self,
@@ -229,10 +230,12 @@ class Reconciler:
             else (old.get("queue") or {}).get("backlog", 0)
         )
         workers = self._workers(spec, decided, sizes.replicas)
-        self._show(spec, decided, workers)
+        self._show(spec, decided, workers, backlog)
         await self._patch_status(body, status.render(spec, decided, workers, sizes.condition, backlog, old, now))
 
     async def _patch_status(self, body: Body, new: Mapping[str, Any]) -> None:
+        for item in new["conditions"]:
+            self._metrics.conditions.show((*key_of(body), item["type"]), item["status"], item["reason"])
         changes = status.patch(body.get("status") or {}, new)
         if not changes:
             return
@@ -252,14 +255,20 @@ class Reconciler:
             enough=stable is not None and self._ready(spec, stable.version) >= wanted,
         )
 
-    def _show(self, spec: IrisModelSpec, decided: Plan, workers: status.Workers) -> None:
-        one = (spec.namespace, spec.name)
-        self._metrics.desired.labels(*one).set(workers.replicas)
-        self._metrics.ready.labels(*one).set(workers.ready)
-        target = decided.state.target
-        self._metrics.weight.labels(*one).set(decided.weights.get(target.version, 0) if target else 0)
+    def _show(self, spec: IrisModelSpec, decided: Plan, workers: status.Workers, backlog: int) -> None:
+        metrics, one, state = self._metrics, (spec.namespace, spec.name), decided.state
+        metrics.desired.labels(*one).set(workers.replicas)
+        metrics.ready.labels(*one).set(workers.ready)
+        metrics.most.labels(*one).set(spec.worker.most)
+        metrics.backlog.labels(*one).set(backlog)
+        metrics.weight.labels(*one).set(decided.weights.get(state.target.version, 0) if state.target else 0)
+        metrics.step.labels(*one).set(state.step + 1 if state.phase == "Stepping" else 0)
         for phase in ("Idle", "Starting", "Proving", "Stepping"):
-            self._metrics.phase.labels(*one, phase).set(phase == decided.state.phase)
+            metrics.phase.labels(*one, phase).set(phase == state.phase)
+        for reason in EVENTS:
+            metrics.events.labels(*one, reason)
+        known = (state.stable, state.target, state.failed)
+        metrics.versions.show(one, *(item.version if item else "" for item in known))
 
     async def _refuse(self, body: Body, why: str) -> None:
         """Say in status that the spec cannot be honoured, and leave everything else as it is."""

@@ -28,6 +28,8 @@ class Resync:
         self._store = store
         self._clock = clock
         self._due_at = 0.0
+        self.on_listed: Callable[[], None] = lambda: None
+        """Called after each listing that succeeded."""
         self.done = False
         """Whether everything has been listed once: until then what seems to be missing may be there."""
 
@@ -41,6 +43,7 @@ class Resync:
             _log.warning("cannot list", reason=str(exc))
             self._due_at = self._clock() + AGAIN_SECONDS
             return set()
+        self.on_listed()
         self._due_at = self._clock() + EVERY_SECONDS
         return news
 
@@ -56,13 +59,15 @@ class Resync:
         bodies = {**deployments_before, **deployments.bodies}
         return news | {model for key in changed if (model := model_of(bodies[key]))}
 
+    def behind_seconds(self) -> dict[str, float]:
+        """Return for how long each watch has owed what a listing brought, by its kind's plural; 0: it owes nothing."""
+        kinds = {"irismodels": self._store.models, "deployments": self._store.deployments}
+        return {name: _behind_seconds(kind, self._clock()) for name, kind in kinds.items()}
+
     def dead_watch(self) -> str:
         """Return the plural of a kind whose watch has gone silent; empty when all is well."""
-        for name, kind in (("irismodels", self._store.models), ("deployments", self._store.deployments)):
-            if _is_silent(kind, self._clock()):
-                return name
-        return ""
+        return next((name for name, seconds in self.behind_seconds().items() if seconds > SILENT_SECONDS), "")
 
 
-def _is_silent(kind: Kind, now: float) -> bool:
-    return kind.behind_since is not None and now - kind.behind_since > SILENT_SECONDS
+def _behind_seconds(kind: Kind, now: float) -> float:
+    return 0.0 if kind.behind_since is None else now - kind.behind_since

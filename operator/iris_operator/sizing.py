@@ -59,7 +59,7 @@ def size(
 def _floor(spec: IrisModelSpec, plan: Plan, version: ModelVersion, current: Mapping[str, int]) -> int:
     """Return the replicas a version has at least, whatever its queue says; without autoscaling exactly these."""
     state, asked = plan.state, spec.worker.autoscaling
-    usual = asked.min_replicas if asked else 1 if spec.worker.replicas is None else spec.worker.replicas
+    usual = asked.min_replicas if asked else spec.worker.most
     if version != state.target:
         return usual
     if state.stable is not None and takes_all_at_once(spec, state):

@@ -39,6 +39,13 @@ class Worker:
     batch_size: int = 256
     resources: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def most(self) -> int:
+        """How many workers a version may have; without autoscaling, how many it has."""
+        if self.autoscaling is not None:
+            return self.autoscaling.max_replicas
+        return 1 if self.replicas is None else self.replicas
+
 
 @dataclass(frozen=True)
 class Step:

@@ -112,6 +112,7 @@ def test_a_watch_that_says_nothing_of_what_a_listing_brought_is_dead() -> None:
     assert resync.dead_watch() == ""
     clock.now += SILENT_SECONDS + 1
     assert resync.dead_watch() == "irismodels"
+    assert resync.behind_seconds() == {"irismodels": SILENT_SECONDS + 1, "deployments": 0}
     store.models.behind_since = None  # as the handler does with the watch's next word
     assert resync.dead_watch() == ""
 
