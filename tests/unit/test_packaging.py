@@ -156,4 +156,4 @@ def test_prometheus_scrapes_the_ports_that_the_images_open() -> None:
         for job in yaml.safe_load((ROOT / "compose" / "prometheus.yml").read_text())["scrape_configs"]
         for found in job["dns_sd_configs"]
     }
-    assert scraped == {"api": (["api"], 8000), "worker": (["worker"], 9100)}
+    assert scraped == {"api": (["api"], 8000), "worker": (["worker"], 9100), "recovery": (["recovery"], 9100)}
