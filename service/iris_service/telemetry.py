@@ -241,13 +241,14 @@ class ApiMetrics:
         )
         self.outcomes = Totals(
             "iris_queue_jobs",
-            "Jobs since the queue began, by outcome, as counted in Redis: the same from every API process.",
+            "Jobs since the queue began, as counted in Redis: accepted; done, error, expired; recovered, quarantined; "
+            "refused are answers that came second.",
             (*one, "outcome"),
             registry,
         )
         self.busy_seconds = Totals(
             "iris_queue_busy_seconds",
-            "Worker time spent on answers since the queue began, as counted in Redis: the same from every API process.",
+            "Worker time spent on answers since the queue began, as counted in Redis.",
             one,
             registry,
         )
@@ -293,11 +294,14 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry, *, model: str, version: str, digest: str) -> None:
         self.registry = registry
         labels = {"model": model, "version": version}
-        self.finished = Counter("iris_jobs_finished_total", "Jobs answered.", tuple(labels), registry=registry).labels(
-            **labels
-        )
+        self.finished = Counter(
+            "iris_jobs_finished_total", "Jobs answered well.", tuple(labels), registry=registry
+        ).labels(**labels)
         self._failed = Counter(
-            "iris_jobs_failed_total", "Jobs ended by an error envelope.", (*labels, "code"), registry=registry
+            "iris_jobs_failed_total",
+            "Jobs that ended with an error, by its code.",
+            (*labels, "code"),
+            registry=registry,
         )
         self.queue_seconds = Histogram(
             "iris_job_queue_seconds",
@@ -406,7 +410,10 @@ class RecoveryMetrics:
             registry=registry,
         )
         self.jobs = Counter(
-            "iris_recovery_jobs_total", "Jobs that recovery took care of, by outcome.", ("outcome",), registry=registry
+            "iris_recovery_jobs_total",
+            "Jobs recovery took care of: requeued, lost (attempts used up), quarantined or expired.",
+            ("outcome",),
+            registry=registry,
         )
         self.pending = Gauge("iris_ledger_jobs", "Accepted jobs without an answer, of all queues.", registry=registry)
         self.oldest = Gauge(
