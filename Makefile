@@ -7,7 +7,7 @@ SECONDS ?= 60
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run check format test bench chaos screenshot images chart publish e2e kube-tools checkov lock clean
+.PHONY: help run check format test bench chaos screenshot dashboards images chart publish e2e kube-tools checkov lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ chaos: .venv/dev.stamp ## Kill, freeze and cut off its parts for SECONDS (60) an
 
 screenshot: .venv/dev.stamp ## Take the README's picture of the page anew
 	.venv/bin/python tests/browser/screenshot.py
+
+dashboards: .venv/dev.stamp ## Write the dashboards and docs/metrics.md, and draw them from a real run (2 min)
+	@requirements/programs.sh
+	.venv/bin/python monitoring/write.py
+	.venv/bin/python monitoring/pictures.py
 
 images: .venv/dev.stamp ## Build the images iris-api, -worker and -operator, tagged TAG (dev); what each holds into dist/
 	@.ci/images

@@ -23,9 +23,9 @@ def free_port() -> int:
 class Valkey:
     """One server process. `kill` and `start` keep port and data, as a restarted pod with a volume does."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -1,0 +1,136 @@
+"""Every query of every dashboard and alert, asked of a real Prometheus that scrapes the real system under load."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+sys.path.append(str(Path(__file__).parents[2] / "monitoring"))  # its modules are scripts, not a package
+
+import metrics_page
+import write
+from monitored import RULES, Monitored
+from panels import Panel
+from prometheus import Series
+from servers import short_folder
+
+pytestmark = pytest.mark.xdist_group("monitoring")
+
+FILLED_IN = {"$namespace": ".*", "$model": ".*", "$version": ".*", "$__rate_interval": "5s"}
+PANELS = [panel for dashboard in write.DASHBOARDS.values() for panel in dashboard.panels]
+ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+ONLY_IN_TROUBLE = {
+    "IrisModelNotReady": "what a condition says has a series only while it says so",
+    "IrisRolloutFailed": "the same",
+    "IrisRolloutStuck": "the same",
+    "IrisScaledToMaximum": "the same",
+}
+"""Alerts whose expressions are empty while all is well; tests/unit/test_alerts.py makes each of them fire."""
+EMPTY_NOW = {"target", "failed"}
+"""Labels of versions that there are not after a good end; to Prometheus an empty label is none."""
+STEPS = {
+    "steps": [{"weight": 50, "pauseSeconds": 1}],
+    "analysis": {"minimumJobs": 5, "maxWaitSeconds": 60, "maxP95Seconds": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Monitored]:
+    """The system after a rollout from version 1 to 2, under load all the while."""
+    folder = short_folder()
+    system = Monitored(folder, scrape_seconds=0.5, per_second=20)
+    try:
+        system.apply("1", rollout=STEPS)
+        system.eventually('iris_operator_version_info{stable="1"}')
+        system.load.start()
+        system.apply("2", rollout=STEPS)
+        system.eventually('iris_operator_version_info{stable="2",target=""}')
+        # both rates of the first and the last thing that is counted
+        system.eventually('rate(iris_jobs_finished_total{version="2"}[5s]) > 0')
+        yield system
+        assert not system.load.surprises
+    finally:
+        system.stop()
+        shutil.rmtree(folder)
+
+
+def filled_in(expr: str) -> str:
+    for name, value in FILLED_IN.items():
+        expr = expr.replace(name, value)
+    assert "$" not in expr
+    return expr
+
+
+def measured(series: Sequence[Series]) -> list[Series]:
+    """Without those that are no number, as a quantile of nothing is."""
+    return [one for one in series if not math.isnan(one.points[-1][1])]
+
+
+def test_every_process_is_scraped(system: Monitored) -> None:
+    found = {series.labels["component"] for series in system.prometheus.now("iris_build_info")}
+    assert found == {"api", "worker", "recovery", "operator"}
+    # the worker that has just been stopped may have been missed once
+    system.prometheus.eventually(lambda: not system.prometheus.now("up == 0"), 10, "nothing is down")
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
+def test_every_query_of_a_panel_returns_data(system: Monitored, panel: Panel) -> None:
+    lines: list[str] = []
+    for query in panel.queries:
+        found = measured(system.prometheus.now(filled_in(query.expr)))
+        assert found, query.expr
+        lines += [query.name(series.labels) for series in found]
+        for column in set(panel.columns) - {"Value"} - EMPTY_NOW:
+            assert all(series.labels.get(column) for series in found), f"{column} of {query.expr}"
+    if panel.kind not in ("table", "figure"):
+        assert all(lines), "every line has a name"
+        assert len(set(lines)) == len(lines), f"and no other has the same: {lines}"
+
+
+def operands(expr: str) -> list[str]:
+    """What an alert's expression compares, without the thresholds: all of it is there while all is well."""
+    parts = re.split(r"\s(?:unless|or)\s(?:on \([^)]*\)\s)?", expr)
+    return [re.sub(r"\s(?:==|>|<)\s[\d.]+", "", part) for part in parts]
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_every_alert_is_about_something_that_is_there(system: Monitored, alert: dict[str, Any]) -> None:
+    system.prometheus.now(alert["expr"])  # raises when it cannot be read
+    if alert["alert"] not in ONLY_IN_TROUBLE:
+        for operand in operands(alert["expr"]):
+            assert measured(system.prometheus.now(operand)), operand
+
+
+def test_prometheus_evaluates_every_rule_and_none_fires_while_all_is_well(system: Monitored) -> None:
+    def evaluated() -> bool:
+        return all(rule["health"] != "unknown" for rule in system.prometheus.rules())
+
+    system.prometheus.eventually(evaluated, 20, "every rule was evaluated")
+    found = {rule["name"]: (rule["health"], rule["state"]) for rule in system.prometheus.rules()}
+    assert found.keys() == {alert["alert"] for alert in ALERTS}
+    assert {name: seen for name, seen in found.items() if seen[0] != "ok"} == {}
+    assert {name for name, seen in found.items() if seen[1] == "firing"} == set()
+
+
+def test_what_is_scraped_is_what_the_page_lists_with_its_labels_and_who_has_it(system: Monitored) -> None:
+    tables = metrics_page.tables()
+    listed = {row.name: (row, exporter) for exporter, rows in tables.items() for row in rows}
+    scraped: set[str] = set()
+    for series in system.prometheus.now('{__name__=~"(iris|process)_.+"}'):
+        labels = dict(series.labels)
+        name, job = labels.pop("__name__"), labels.pop("job")
+        base = re.sub("_(bucket|sum|count)$", "", name)
+        row, exporter = listed.get(name) or listed[base]
+        scraped.add(row.name)
+        assert exporter in (job, "all"), f"{name} from {job}"
+        found, known = set(labels) - {"instance", "namespace", "le"}, set(row.labels) - {"namespace"}
+        assert known - EMPTY_NOW <= found <= known, name
+    assert scraped == listed.keys()
