@@ -58,7 +58,6 @@ def _variable(variable: Variable) -> dict[str, Any]:
         "type": "query",
         "datasource": DATASOURCE,
         "query": {"query": query, "refId": variable.name},
-        "definition": query,
         "refresh": 2,
         "sort": 1,
         "multi": True,

@@ -31,6 +31,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* (list . .Values.monitoring.podMonitor.labels): all labels of an object for Prometheus or Grafana, who find it by some. */}}
+{{- define "iris.monitoringLabels" -}}
+{{- toYaml (merge (deepCopy (index . 1)) (include "iris.labels" (list (index . 0) "monitoring") | fromYaml)) -}}
+{{- end }}
+
 {{/* (list . "api"): labels of a part's pods. None that changes with a version: that would start pods anew for nothing. */}}
 {{- define "iris.podLabels" -}}
 {{- $root := index . 0 -}}
