@@ -17,10 +17,11 @@ def curves(panel: Panel, lines: Sequence[Line], span: Span, box: Box) -> list[st
         lines = stacked(lines)
     left, right = box.x + 50, box.x + box.width
     top, bottom = box.y + 4, box.y + box.height - 14 - LEGEND_ROW * below
-    marks = ticks(max((value for line in lines for _, value in line.points if math.isfinite(value)), default=0.0))
+    values = [0.0, *(value for line in lines for _, value in line.points if math.isfinite(value))]
+    marks = ticks(max(values), min(values))
 
     def y(value: float) -> float:
-        return bottom - (bottom - top) * value / marks[-1]
+        return bottom - (bottom - top) * (value - marks[0]) / (marks[-1] - marks[0])
 
     def x(at: float) -> float:
         return left + (right - left) * (at - span.start) / (span.end - span.start)

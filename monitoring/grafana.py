@@ -118,8 +118,10 @@ def _defaults(panel: Panel) -> dict[str, Any]:
     defaults: dict[str, Any] = {"unit": _UNITS[panel.unit], "custom": _DRAWN.get(panel.kind, {})}
     if panel.unit == "yes/no":
         defaults |= {"unit": "none", "mappings": [_mapping({"0": "no", "1": "yes"})]}
-    if panel.kind in ("lines", "areas"):
+    if panel.kind == "areas":
         defaults["min"] = 0
+    if panel.kind == "lines":
+        defaults["custom"] = {**_LINES, "axisSoftMin": 0}  # most start at 0, and a difference may be below
     if panel.kind == "states":
         defaults["mappings"] = [_mapping({"1": "·"})]  # a state is there or not; its value says nothing
     if panel.levels:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 import iris_operator.telemetry
 import iris_service.telemetry
 from iris_operator.telemetry import OperatorMetrics
-from iris_service.telemetry import ApiMetrics, RecoveryMetrics, WorkerMetrics
+from iris_service.telemetry import ApiMetrics, DriftFigures, RecoveryMetrics, WorkerMetrics
 
 HEAD = """# Metrics
 
@@ -34,6 +34,7 @@ BEFORE = {
 _UNITS = (
     ("_timestamp_seconds", "Unix seconds"), ("_start_time_seconds", "Unix seconds"), ("_seconds", "seconds"),
     ("_bytes", "bytes"), ("_ratio", "ratio"), ("_weight", "percent"), ("_fds", "descriptors"),
+    ("_psi", "index"), ("_share", "ratio"), ("_drift_rows", "rows"),
     ("_up", "0 or 1"), ("_persisting", "0 or 1"), ("_evict", "0 or 1"), ("_phase", "0 or 1"),
     ("_condition", "1"), ("_version_info", "1"), ("iris_build", "1"), ("iris_model", "1"),
     ("_jobs", "jobs"), ("_requests", "requests"), ("_waiters", "requests"), ("_writes", "requests"),
@@ -79,7 +80,8 @@ def tables() -> Mapping[str, tuple[Row, ...]]:
 def _registries() -> Mapping[str, CollectorRegistry]:
     api, worker, recovery, operator = (CollectorRegistry() for _ in range(4))
     ApiMetrics(api)
-    WorkerMetrics(worker, model="iris", version="1", digest="sha256:0")
+    one = WorkerMetrics(worker, model="iris", version="1", digest="sha256:0")
+    one.show_drift(lambda: DriftFigures(1, {"setosa": 1.0}, {"petal_width": 0.0}, 0.0, {"setosa": 1.0}))
     RecoveryMetrics(recovery)
     OperatorMetrics(operator)
     everybody = iris_service.telemetry.new_registry("api")

@@ -1,4 +1,4 @@
-"""The dashboard of models and rollouts: which version serves, how each does, and whether its workers are enough."""
+"""The dashboard of models and rollouts: which version serves, how each does, and whether the world has moved on."""
 
 from __future__ import annotations
 
@@ -146,6 +146,48 @@ VERSIONS = Section(
     ),
 )  # fmt: skip
 
+PSI = "Population stability index against the training data, mean over workers: from 0.1 on look, from 0.25 on act."
+
+DRIFT = Section(
+    "Drift",
+    (
+        Panel(
+            "How far has what is asked moved?",
+            f"{PSI} By feature; docs/drift.md explains it.",
+            (
+                Query(
+                    f"avg by (model, version, feature) (iris_drift_feature_psi{{{OF_VERSION}}})", NAME + " {{feature}}"
+                ),
+            ),
+            width=6,
+        ),
+        Panel(
+            "How far have answers moved?",
+            f"{PSI} Of the classes answered.",
+            (Query(f"avg by (model, version) (iris_drift_answer_psi{{{OF_VERSION}}})", NAME),),
+            width=6,
+        ),
+        Panel(
+            "Which classes are answered?",
+            "Share of each class, less its share in the training data.",
+            (
+                Query(
+                    f"avg by (model, version, class) (iris_drift_answer_share{{{OF_VERSION}}})"
+                    f" - avg by (model, version, class) (iris_drift_training_share{{{OF_VERSION}}})",
+                    NAME + " {{class}}",
+                ),
+            ),
+            "ratio", width=6,
+        ),
+        Panel(
+            "On how many rows does it rest?",
+            "Rows in the windows of all workers; below IRIS_DRIFT_MIN_ROWS a worker says nothing.",
+            (Query(f"sum by (model, version) (iris_drift_rows{{{OF_VERSION}}})", NAME),),
+            width=6,
+        ),
+    ),
+)  # fmt: skip
+
 WORKERS = Section(
     "Workers",
     (
@@ -198,7 +240,7 @@ WORKERS = Section(
 ROLLOUTS = Dashboard(
     "iris-rollout",
     "Iris / model and rollout",
-    "Which version serves, how each of them does, and whether its workers are enough.",
+    "Which version serves, how each does, whether its workers are enough, and whether the world has moved on.",
     (NAMESPACE, MODEL, VERSION),
-    (ROLLOUT, VERSIONS, WORKERS),
+    (ROLLOUT, VERSIONS, WORKERS, DRIFT),
 )

@@ -49,10 +49,12 @@ def _seconds(value: float) -> str:
     return f"{_short(value / 60)} min"
 
 
-def ticks(highest: float) -> list[float]:
-    """Return round values from 0 to at least `highest`, three to six of them."""
-    if not highest > 0:
+def ticks(highest: float, lowest: float = 0.0) -> list[float]:
+    """Return round values from at most `lowest`, which is 0 or below, to at least `highest`: three to seven of them."""
+    reach = highest - lowest
+    if not reach > 0:
         return [0.0, 1.0]
-    power = 10.0 ** math.floor(math.log10(highest / 4))
-    step = next(step for step in (1, 2, 2.5, 5, 10) if step * power * 4 >= highest * 0.999) * power
-    return [step * at for at in range(math.ceil(highest / step - 1e-9) + 1)]
+    power = 10.0 ** math.floor(math.log10(reach / 4))
+    step = next(step for step in (1, 2, 2.5, 5, 10) if step * power * 4 >= reach * 0.999) * power
+    first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
+    return [step * at for at in range(first, last + 1)]

@@ -24,6 +24,8 @@ _SAYS = 'iris_operator_condition{namespace="a",model="iris",type="%s",status="%s
 _ROUND = 'iris_operator_last_success_timestamp_seconds{namespace="a"}'
 _LISTED = 'iris_operator_last_listing_timestamp_seconds{namespace="a"}'
 _MEMORY = 'iris_redis_memory_%s{namespace="a"}'
+_PSI = 'iris_drift_%s_psi{namespace="a",model="iris",version="1",feature="%s",instance="%s"}'
+_ANSWERS = 'iris_drift_answer_psi{namespace="a",model="iris",version="1"}'
 _ONE = {"namespace": "a"}
 _MODEL = {"namespace": "a", "model": "iris"}
 _VERSION = {"namespace": "a", "model": "iris", "version": "1"}
@@ -201,5 +203,23 @@ CASES = (
         "IrisReconcileFailing", "two looks fail again and again", {'iris_operator_failing{namespace="a"}': "2x30"}, 20,
         _ONE, "The operator fails to look after 2 IrisModels",
     ),
+    Case(
+        "IrisFeatureDrift", "two workers are asked for other flowers",
+        {
+            _PSI % ("feature", "petal_width", "p"): "0.4x30",
+            _PSI % ("feature", "petal_width", "q"): "0.2x30",
+            _PSI % ("feature", "sepal_width", "p"): "0.02x30",
+        }, 20, {**_VERSION, "feature": "petal_width"}, "petal_width is not what iris 1 was trained on",
+        "Its population stability index is 0.30; up to 0.1 is the same population.",
+    ),
+    Case("IrisFeatureDrift", "one of two has a noisy sample", {
+        _PSI % ("feature", "petal_width", "p"): "0.3x30", _PSI % ("feature", "petal_width", "q"): "0.1x30",
+    }, 20),
+    Case(
+        "IrisAnswerDrift", "everybody has virginicas", {_ANSWERS: "0.5x30"}, 20, _VERSION,
+        "iris 1 answers other classes than it was trained on",
+        "Their population stability index is 0.50; up to 0.1 is the same population.",
+    ),
+    Case("IrisAnswerDrift", "there are too few rows for an index", {_ANSWERS: "_x30"}, 20),
     Case("IrisReconcileFailing", "one failed once", {'iris_operator_failing{namespace="a"}': "0 1 0x30"}, 20),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import subprocess
 import sys
 import threading
@@ -27,6 +28,8 @@ HERE = Path(__file__).parent
 RULES = HERE.parent / "charts" / "iris" / "rules" / "iris.yaml"
 PREFIX = "/iris/api/v1.0"
 FLOWER = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+SPECIES = ((5.0, 3.4, 1.5, 0.25), (5.9, 2.8, 4.3, 1.3), (6.6, 3.0, 5.5, 2.0))
+"""The means of setosa, versicolor and virginica."""
 
 
 def iris_model(version: str, **spec: Any) -> dict[str, Any]:
@@ -47,7 +50,9 @@ class Load(threading.Thread):
         self._url = url + PREFIX
         self._per_second = per_second
         self._sent = 0
+        self.all_alike = False
         self.surprises: list[str] = []
+        self._random = random.Random(1)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -62,11 +67,17 @@ class Load(threading.Thread):
         if self._sent % 20 == 0:
             http.post(f"{self._url}/getpred", json={**FLOWER, "petal_width": -1})
             return
-        answer = http.post(f"{self._url}/getpred", json=FLOWER)
+        rows = [self._flower() for _ in range(25 if self._sent % 4 == 0 else 1)]
+        answer = http.post(f"{self._url}/getpred", json={"data": rows})
         if answer.status_code != 202:
             self.surprises.append(answer.text)
         elif self._sent % 5 == 0:
             waiting.submit(http.get, f"{self._url}/result/{answer.json()['job_id']}?wait=10")
+
+    def _flower(self) -> list[float]:
+        """An iris like those the model was trained on; of one species while they are `all_alike`."""
+        middle = SPECIES[-1] if self.all_alike else self._random.choice(SPECIES)
+        return [round(max(0.1, self._random.gauss(value, 0.07 * value)), 1) for value in middle]
 
     def stop(self) -> None:
         self._stopping.set()

@@ -31,6 +31,8 @@ from memory_cluster import Faults, MemoryCluster
 from servers import free_port
 
 HOST = "127.0.0.1"
+SMALL_WINDOW = {"IRIS_DRIFT_MIN_ROWS": "100", "IRIS_DRIFT_WINDOW_ROWS": "2000"}
+"""So that drift is measured within seconds."""
 
 
 class Pod:
@@ -43,7 +45,7 @@ class Pod:
         own = {"IRIS_REDIS_URL": redis_url, "IRIS_METRICS_HOST": HOST, "IRIS_METRICS_PORT": str(self.port)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "iris_service.worker"],
-            env={**os.environ, **said, **own},
+            env={**os.environ, **said, **own, **SMALL_WINDOW},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )

@@ -53,7 +53,8 @@ def system() -> Iterator[Monitored]:
         system.load.start()
         system.apply("2", rollout=STEPS)
         system.eventually('iris_operator_version_info{stable="2",target=""}')
-        # both rates of the first and the last thing that is counted
+        # the last things to be counted
+        system.eventually("iris_drift_answer_psi")
         system.eventually('rate(iris_jobs_finished_total{version="2"}[5s]) > 0')
         yield system
         assert not system.load.surprises

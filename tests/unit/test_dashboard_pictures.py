@@ -51,18 +51,22 @@ def test_a_value_is_written_as_people_read_it(value: float, unit: Unit, text: st
 
 
 @pytest.mark.parametrize(
-    ("highest", "marks"),
+    ("lowest", "highest", "marks"),
     [
-        (0.0, [0, 1]),
-        (math.nan, [0, 1]),
-        (1.0, [0, 0.25, 0.5, 0.75, 1]),
-        (28.0, [0, 10, 20, 30]),
-        (0.3, [0, 0.1, 0.2, 0.3]),
-        (1000.0, [0, 250, 500, 750, 1000]),
+        (0.0, 0.0, [0, 1]),
+        (0.0, math.nan, [0, 1]),
+        (0.0, 1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.0, 28.0, [0, 10, 20, 30]),
+        (0.0, 0.3, [0, 0.1, 0.2, 0.3]),
+        (0.0, 1000.0, [0, 250, 500, 750, 1000]),
+        (-0.3, 0.6, [-0.5, -0.25, 0, 0.25, 0.5, 0.75]),
+        (-4.0, 0.0, [-4, -3, -2, -1, 0]),
     ],
 )
-def test_an_axis_has_a_few_round_marks_that_reach_the_highest_value(highest: float, marks: list[float]) -> None:
-    assert ticks(highest) == pytest.approx(marks)
+def test_an_axis_has_a_few_round_marks_that_reach_as_far_as_the_values(
+    lowest: float, highest: float, marks: list[float]
+) -> None:
+    assert ticks(highest, lowest) == pytest.approx(marks)
 
 
 def panel(kind: str, **changes: object) -> Panel:
