@@ -6,7 +6,7 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from servers import short_folder
 
 pytestmark = pytest.mark.xdist_group("monitoring")
 
-FILLED_IN = {"$namespace": ".*", "$model": ".*", "$version": ".*", "$__rate_interval": "5s"}
+FILLED_IN = {"$namespace": ".*", "$model": ".*", "$version": ".*", "$__rate_interval": "30s"}
 PANELS = [panel for dashboard in write.DASHBOARDS.values() for panel in dashboard.panels]
 ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 ONLY_IN_TROUBLE = {
@@ -46,7 +46,7 @@ STEPS = {
 def system() -> Iterator[Monitored]:
     """The system after a rollout from version 1 to 2, under load all the while."""
     folder = short_folder()
-    system = Monitored(folder, scrape_seconds=0.5, per_second=20)
+    system = Monitored(folder, scrape_seconds=1.0, per_second=20)
     try:
         system.apply("1", rollout=STEPS)
         system.eventually('iris_operator_version_info{stable="1"}')
@@ -70,9 +70,17 @@ def filled_in(expr: str) -> str:
     return expr
 
 
-def measured(series: Sequence[Series]) -> list[Series]:
-    """Without those that are no number, as a quantile of nothing is."""
-    return [one for one in series if not math.isnan(one.points[-1][1])]
+def measured(system: Monitored, expr: str, seconds: float = 10) -> list[Series]:
+    """What an expression finds that is a number, which a quantile of nothing is not; waits for the next scrapes."""
+    found: list[Series] = []
+
+    def ask() -> bool:
+        found[:] = [one for one in system.prometheus.now(expr) if not math.isnan(one.points[-1][1])]
+        return bool(found)
+
+    system.prometheus.now(expr)  # raises when it cannot be read
+    system.prometheus.eventually(ask, seconds, f"data for {expr}")
+    return found
 
 
 def test_every_process_is_scraped(system: Monitored) -> None:
@@ -86,14 +94,22 @@ def test_every_process_is_scraped(system: Monitored) -> None:
 def test_every_query_of_a_panel_returns_data(system: Monitored, panel: Panel) -> None:
     lines: list[str] = []
     for query in panel.queries:
-        found = measured(system.prometheus.now(filled_in(query.expr)))
-        assert found, query.expr
+        found = measured(system, filled_in(query.expr))
         lines += [query.name(series.labels) for series in found]
         for column in set(panel.columns) - {"Value"} - EMPTY_NOW:
             assert all(series.labels.get(column) for series in found), f"{column} of {query.expr}"
     if panel.kind not in ("table", "figure"):
         assert all(lines), "every line has a name"
         assert len(set(lines)) == len(lines), f"and no other has the same: {lines}"
+
+
+def test_a_query_without_data_or_without_sense_is_found(system: Monitored) -> None:
+    with pytest.raises(AssertionError, match="data for iris_gone_total"):
+        measured(system, "iris_gone_total", 0.1)
+    with pytest.raises(AssertionError, match="data for histogram_quantile"):
+        measured(system, 'histogram_quantile(0.5, rate(iris_recovery_sweep_seconds_bucket{le="1"}[30s]))', 0.1)
+    with pytest.raises(ValueError, match="parse error"):
+        measured(system, "sum(rate(iris_redis_up)")
 
 
 def operands(expr: str) -> list[str]:
@@ -107,7 +123,7 @@ def test_every_alert_is_about_something_that_is_there(system: Monitored, alert: 
     system.prometheus.now(alert["expr"])  # raises when it cannot be read
     if alert["alert"] not in ONLY_IN_TROUBLE:
         for operand in operands(alert["expr"]):
-            assert measured(system.prometheus.now(operand)), operand
+            measured(system, operand)
 
 
 def test_prometheus_evaluates_every_rule_and_none_fires_while_all_is_well(system: Monitored) -> None:
