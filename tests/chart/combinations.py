@@ -28,6 +28,10 @@ TO_THE_COLLECTOR = {
     "ports": [{"port": 4318, "protocol": "TCP"}],
 }
 
+MONITORED: dict[str, Any] = {
+    "monitoring": {part: {"enabled": True} for part in ("podMonitor", "prometheusRule", "dashboards")}
+}
+
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "without operator": {"operator": {"enabled": False}},
@@ -121,5 +125,24 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "networkPolicy": {"egress": [TO_THE_COLLECTOR]},
     },
     "watched, no operator": {"worker": {"env": WATCHED}, "operator": {"enabled": False}},
+    "monitored": MONITORED,
+    "monitored, no operator": {"monitoring": MONITORED["monitoring"], "operator": {"enabled": False}},
+    "monitored, in detail": {
+        "fullnameOverride": "flowers",
+        "commonLabels": {"team": "botany", "release": "flowers"},
+        "monitoring": {
+            "podMonitor": {"enabled": True, "labels": {"release": "kube-prometheus-stack"}, "intervalSeconds": 30},
+            "prometheusRule": {
+                "enabled": True,
+                "labels": {"release": "kube-prometheus-stack"},
+                "runbookUrl": "https://wiki.example.com/iris/operations?v=2",
+            },
+            "dashboards": {
+                "enabled": True,
+                "labels": {"grafana_dashboard": "iris"},
+                "annotations": {"grafana_folder": "Iris"},
+            },
+        },
+    },
     "talkative": {"operator": {"logLevel": "DEBUG", "tickSeconds": 0.5}, "recovery": {"replicas": 2}},
 }  # fmt: skip

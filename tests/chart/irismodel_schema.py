@@ -27,19 +27,19 @@ def parts_of_the_crd() -> dict[str, Any]:
 def spec_schema() -> dict[str, Any]:
     """Of an IrisModel's spec."""
     (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]
-    found: dict[str, Any] = _plain(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    found: dict[str, Any] = plain(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
     return found
 
 
-def _plain(schema: Any) -> Any:
-    """JSON Schema that Helm reads: without Kubernetes' extensions, and with no key but those that are named."""
+def plain(schema: Any) -> Any:
+    """A CRD's schema as plain JSON Schema: without Kubernetes' extensions, and with no key but those that are named."""
     kept = {key: value for key, value in schema.items() if not key.startswith("x-") and key != "format"}
     if "properties" in kept:
-        kept["properties"] = {name: _plain(value) for name, value in kept["properties"].items()}
+        kept["properties"] = {name: plain(value) for name, value in kept["properties"].items()}
         kept["additionalProperties"] = False
     for key in ("items", "additionalProperties"):
         if isinstance(kept.get(key), dict):
-            kept[key] = _plain(kept[key])
+            kept[key] = plain(kept[key])
     return kept
 
 

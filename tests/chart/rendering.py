@@ -33,10 +33,12 @@ class Chart:
             self._rendered[key] = [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
         return copy.deepcopy(self._rendered[key])
 
-    def lint(self) -> str:
-        """What helm has to say against the chart itself."""
-        command: Sequence[str | Path] = [self.helm, "lint", "--strict", self.folder]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    def lint(self, values: Mapping[str, Any]) -> str:
+        """What helm has to say against the chart itself, with these values."""
+        command: Sequence[str | Path] = [self.helm, "lint", "--strict", self.folder, "--values", "-"]
+        done = subprocess.run(
+            command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=False
+        )
         return done.stdout if done.returncode else ""
 
     def refusal(self, values: Mapping[str, Any]) -> str:

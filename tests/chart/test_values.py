@@ -95,6 +95,9 @@ def test_what_goes_into_the_irismodel_is_checked_as_the_irismodel_is() -> None:
         ({"model": {"rollout": {"steps": [{"weight": 100}]}}}, "/model/rollout/steps/0/weight"),
         ({"valkey": {"maxMemory": "256Mi"}}, "/valkey/maxMemory"),
         ({"operator": {"clusterWide": True}}, "clusterWide"),
+        ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "serviceMonitor"),
+        ({"monitoring": {"podMonitor": {"intervalSeconds": 31}}}, "/monitoring/podMonitor/intervalSeconds"),
+        ({"monitoring": {"prometheusRule": {"runbookUrl": "a: b"}}}, "/monitoring/prometheusRule/runbookUrl"),
     ],
 )
 def test_a_misspelt_or_impossible_value_is_refused_by_its_name(
@@ -103,7 +106,14 @@ def test_a_misspelt_or_impossible_value_is_refused_by_its_name(
     assert words in chart.refusal(values)
 
 
-@pytest.mark.parametrize("values", [{"api": {"replicas": 1000}}, {"api": {"drainSeconds": 600}}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"api": {"replicas": 1000}},
+        {"api": {"drainSeconds": 600}},
+        {"monitoring": {"podMonitor": {"intervalSeconds": 30}}},
+    ],
+)
 def test_a_value_at_its_bound_is_taken(values: dict[str, Any]) -> None:
     jsonschema.validate(values, ABOUT)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chart.combinations import COMBINATIONS
+from chart.prometheus_operator import CRDS as OF_PROMETHEUS
 from chart.rendering import Chart
 from cluster.conftest import RESTRICTED_NAMESPACE
 from cluster.helm import CHART, CRD, Release
@@ -25,6 +26,7 @@ FEW_PODS: dict[str, Any] = {"image": {"registry": "example.invalid"}, "recovery"
 RICH = [
     "defaults", "workers that follow the queue", "a queue of one's own, no operator", "a larger queue",
     "an API in the open", "an API that scales", "callers with keys", "callers with tokens", "placed", "narrow policies",
+    "monitored", "monitored, in detail",
 ]  # fmt: skip
 """Combinations in which every template has its say; all of them are read in tests/chart."""
 
@@ -48,8 +50,9 @@ def test_the_api_server_accepts_it_all_without_a_warning(kube_programs: Path, ku
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     meta = {**RESTRICTED_NAMESPACE["metadata"], "labels": labels}
     namespace = kube.create({**RESTRICTED_NAMESPACE, "metadata": meta})
-    kube("apply", "--server-side", "-f", str(CRD))
-    kube("wait", "--for=condition=Established", f"crd/{PLURAL}", "--timeout=20s")
+    kube("apply", "--server-side", "-f", str(CRD), "-f", str(OF_PROMETHEUS))
+    for plural in (PLURAL, "podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"):
+        kube("wait", "--for=condition=Established", f"crd/{plural}", "--timeout=20s")
     chart = Chart(kube_programs / "helm", CHART)
     rendered = {
         json.dumps(found, sort_keys=True): found

@@ -1,0 +1,33 @@
+"""The kinds of the Prometheus operator that the chart renders, read as strictly as an API server reads them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from chart.irismodel_schema import plain
+from chart.rendering import Object
+
+CRDS = Path(__file__).with_suffix(".yaml")
+"""For an API server; it says where they are from."""
+
+
+def complaint(found: Object) -> str:
+    """What is wrong with an object of these kinds; a field that they do not have is, too."""
+    # not jsonschema.validate, which reads all patterns first: one of them is Go's, of a field that is not ours
+    errors = jsonschema.Draft202012Validator(_schemas()[found["kind"]]).iter_errors(found["spec"])
+    return "; ".join(f"{error.json_path}: {error.message}" for error in errors)
+
+
+@cache
+def _schemas() -> dict[str, Any]:
+    """Of the spec, by kind."""
+    found = {}
+    for crd in yaml.safe_load_all(CRDS.read_text()):
+        (version,) = crd["spec"]["versions"]
+        found[crd["spec"]["names"]["kind"]] = plain(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    return found
