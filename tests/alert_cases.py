@@ -52,6 +52,12 @@ CASES = (
         _ONE, "No API process can be scraped",
     ),
     Case(
+        "IrisApiDown", "everything is gone at once",
+        {_PART % ("recovery", "r"): "1 1 1 1 _x10", _PART % ("api", "p"): "1 1 1 1 _x10"}, 12,
+        _ONE, "No API process can be scraped",
+    ),
+    Case("IrisApiDown", "it was uninstalled the day before", {_PART % ("api", "p"): "1 1 _x1500"}, 1450),
+    Case(
         "IrisApiDown", "one of two API processes is gone",
         {_PART % ("recovery", "r"): "1x20", _PART % ("api", "p"): "1 1 1 1 _x10", _PART % ("api", "q"): "1x20"}, 12,
     ),
