@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from faults.rig import wait_until
 from iris_service.jobs.acl import USERS, render
 from servers import free_port
 
+ROOT = Path(__file__).parents[2]
 AT_ONCE = Retry(NoBackoff(), 0)
 
 
@@ -114,6 +117,37 @@ def test_jobs_outlive_the_queue(queue: Queue) -> None:
         assert worker.lrange("rq:queue:iris@1", 0, -1) == [b"job"]
         with pytest.raises(redis.exceptions.NoPermissionError):
             worker.config_get("maxmemory")
+
+
+KUBECTL = """#!/bin/sh
+# `get secret` and `exec POD -- valkey-cli`, as if in a cluster
+case $1 in
+get) printf %s "$WORKER_URL" | base64 ;;
+exec) shift 4 && exec {redis_cli} $(printf '%s\\n' "$@" | sed s/:6379/:{port}/) ;;
+esac
+"""
+
+
+def test_the_runbooks_way_to_ask_the_queue_works_and_all_it_asks_is_allowed(queue: Queue, tmp_path: Path) -> None:
+    queue.wait_until_ready()
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    (function,) = re.findall(r"^q\(\) \{.*?^\}$", runbook, re.MULTILINE | re.DOTALL)
+    asked = sorted(set(re.findall(r"`(q [^`]+)`", runbook)))
+    assert {"q info memory", "q hgetall iris:dead:JOB_ID"} <= set(asked)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL.format(redis_cli=program("redis-cli"), port=queue.port))
+    kubectl.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "WORKER_URL": queue.secret["worker-url"]}
+    with queue.client("worker-url") as worker:
+        worker.set("rq:suspended", 1)
+    for command in asked:
+        done = subprocess.run(
+            ["bash", "-c", f"{function}\n{command}"], env=env, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert (command, done.returncode, done.stderr) == (command, 0, "")
+        assert not re.search("NOPERM|NOAUTH|WRONGPASS|ERR", done.stdout), f"{command}: {done.stdout}"
+    with queue.client("worker-url") as worker:
+        assert not worker.exists("rq:suspended"), "`q del rq:suspended` was among them"
 
 
 def test_the_rendered_file_is_the_one_the_service_makes(chart: Chart) -> None:
