@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -14,7 +15,7 @@ font-weight:600}.p{fill:#f6f8fa;stroke:#d0d7de}.g{stroke:#d0d7de}.l{fill:none;st
 .good{fill:#3fb950}.watch{fill:#d29922}.bad{fill:#f85149}}
 """
 COLOURS = ("#218bff", "#bf8700", "#2da44e", "#e5534b", "#a475f9", "#339d9b", "#e0723a", "#8c959f")
-LETTER = 6.4
+LETTER, CAPITAL = 6.4, 7.2
 """Pixels of a letter, about."""
 LEGEND_ROWS = 3
 LEGEND_ROW = 13
@@ -51,6 +52,11 @@ def text(x: float, y: float, words: str, style: str = "", anchor: str = "") -> s
     return f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{escape(words)}</text>'
 
 
+def reach(words: str) -> float:
+    """Return about how many pixels wide words are."""
+    return sum(CAPITAL if letter.isupper() else LETTER for letter in words)
+
+
 def colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
@@ -70,23 +76,27 @@ class Legend(NamedTuple):
 
 
 def legend(lines: Sequence[Line], box: Box) -> Legend:
-    """Return the names of the lines for the bottom of a box, as many as go into its rows."""
+    """Return the names of the lines for the bottom of a box, the highest first, as many as go into its rows."""
     if not any(line.name for line in lines):
         return Legend(0, [])
-    places: list[tuple[float, int]] = []
+    places: list[tuple[int, float, int]] = []
     x, row = 0.0, 0
-    for line in lines:
-        width = 20 + LETTER * len(line.name)
+    for number in sorted(range(len(lines)), key=lambda number: -_highest(lines[number])):
+        width = 20 + reach(lines[number].name)
         if x and x + width > box.width:
             x, row = 0.0, row + 1
         if row == LEGEND_ROWS:
             break
-        places.append((x, row))
+        places.append((number, x, row))
         x += width
-    rows = 1 + max(row for _, row in places)
+    rows = 1 + max(row for _, _, row in places)
     top, parts = box.y + box.height - LEGEND_ROW * rows + 10, []
-    for number, (x, row) in enumerate(places):
+    for number, x, row in places:
         y = top + LEGEND_ROW * row
         parts.append(f'<rect x="{box.x + x:.1f}" y="{y - 4:.1f}" width="9" height="3" fill="{colour(number)}"/>')
         parts.append(text(box.x + x + 12, y, lines[number].name, "s"))
     return Legend(rows, parts)
+
+
+def _highest(line: Line) -> float:
+    return max((value for _, value in line.points if not math.isnan(value)), default=0.0)

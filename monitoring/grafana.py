@@ -159,7 +159,14 @@ _DRAWN: dict[str, dict[str, Any]] = {
     "states": {"fillOpacity": 70, "lineWidth": 0},
 }
 _OVER_TIME = {
-    "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+    "legend": {
+        "displayMode": "table",
+        "placement": "bottom",
+        "showLegend": True,
+        "calcs": ["lastNotNull", "max"],
+        "sortBy": "Max",  # what is always 0 comes last
+        "sortDesc": True,
+    },
     "tooltip": {"mode": "multi", "sort": "desc"},
 }
 _OPTIONS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[2] / "monitoring"))  # its modules ar
 import picture
 import write
 from curves import curves, stacked
-from drawing import Box, Line, Span, legend
+from drawing import Box, Line, Span, colour, legend
 from panels import Dashboard, Panel, Query, Section, Unit
 from scale import ticks, written
 
@@ -123,6 +123,13 @@ def test_a_legend_that_is_too_long_ends_in_its_third_row() -> None:
     found = legend([Line(f"a rather long name, number {number}", {}, []) for number in range(20)], BOX)
     assert found.rows == 3
     assert len(found.parts) < 2 * 20
+
+
+def test_a_legend_names_the_highest_line_first_in_its_own_colour() -> None:
+    lines = [Line("low", {}, [(1.0, 1.0)]), Line("high", {}, [(1.0, 5.0), (2.0, math.nan)]), Line("none", {}, [])]
+    swatch, *_ = parts = legend(lines, BOX).parts
+    assert [re.sub("<[^>]*>", "", part) for part in parts[1::2]] == ["high", "low", "none"]
+    assert colour(1) in swatch
 
 
 @pytest.mark.parametrize("kind", ["lines", "areas", "figure", "table", "states"])
