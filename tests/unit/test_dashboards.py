@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard
 
 sys.path.append(str(Path(__file__).parents[2] / "monitoring"))  # its modules are scripts, not a package
 
@@ -88,6 +93,42 @@ def test_grafana_is_told_the_same_of_every_panel(dashboard: Dashboard) -> None:
         assert panel["datasource"]["uid"] == "${datasource}"
     choices = [choice["name"] for choice in made["templating"]["list"]]
     assert choices == ["datasource", *(variable.name for variable in dashboard.variables)]
+
+
+def unknown(said: Any, read: Any, path: str = "") -> Iterator[str]:
+    """What Grafana's own types have left out of what they have read."""
+    if isinstance(said, dict):
+        for name, below in said.items():
+            where = f"{path}.{name}"
+            yield from unknown(below, read[name], where) if name in read else [where]
+    elif isinstance(said, list):
+        for at, (below, kept) in enumerate(zip(said, read, strict=True)):
+            yield from unknown(below, kept, f"{path}[{at}]")
+    elif said != read:
+        yield f"{path}: {said} became {read}"
+
+
+def read_by_grafana(made: dict[str, Any]) -> dict[str, Any]:
+    register_default_plugins()
+    found: dict[str, Any] = json.loads(JSONEncoder().encode(GrafanaDashboard.from_json(copy.deepcopy(made))))
+    return found
+
+
+@EACH
+def test_grafana_knows_every_word_of_a_dashboard(dashboard: Dashboard) -> None:
+    made = grafana.model(dashboard)
+    assert list(unknown(made, read_by_grafana(made))) == []
+
+
+def test_a_word_that_grafana_does_not_know_would_be_found() -> None:
+    made = json.loads(grafana.to_json(write.DASHBOARDS["service"]))
+    at, panel = next((at, one) for at, one in enumerate(made["panels"]) if one["type"] == "timeseries")
+    for part in (made, panel, panel["options"]["legend"], panel["fieldConfig"]["defaults"]["custom"]):
+        part["wrods"] = 1
+    assert sorted(unknown(made, read_by_grafana(made))) == [
+        f".panels[{at}].fieldConfig.defaults.custom.wrods", f".panels[{at}].options.legend.wrods",
+        f".panels[{at}].wrods", ".wrods",
+    ]  # fmt: skip
 
 
 def named(expr: str) -> set[str]:
