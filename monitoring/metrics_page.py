@@ -24,11 +24,13 @@ codes and outcomes are fixed lists, models and versions are those that the opera
 one API process; versions grow with releases, never with requests). No label holds what a caller sent.
 """
 BEFORE = {
-    "api": "At `/metrics` of each API process. Figures of queues and totals are read from Redis once a second, so "
-    "every process shows the same: take the largest, never the sum. They leave the page while Redis cannot be read.",
+    "api": "At `IRIS_METRICS_PORT` of each API process, or among its other pages where that is not set. Figures of "
+    "queues and totals are read from Redis once a second, so every process shows the same: take the largest, never the "
+    "sum. They leave the page while Redis cannot be read.",
     "worker": "At `IRIS_METRICS_PORT` of each worker, which serves one version. Buckets of times: 0.5 ms to 30 s.",
     "recovery": "At `IRIS_METRICS_PORT` of the recovery process.",
-    "operator": "At `IRIS_METRICS_PORT` of the operator, 9000 by default. `model` is the name of an IrisModel.",
+    "operator": "At `IRIS_METRICS_PORT` of the operator, 9000 by default and 9100 in the chart. `model` is the name of "
+    "an IrisModel.",
     "all": "In each of them, by prometheus-client's collector of processes, and the first by us.",
 }
 _UNITS = (

@@ -135,7 +135,8 @@ VERSIONS = Section(
         ),
         Panel(
             "Which jobs were answered twice?",
-            "The second answer was thrown away: a worker was slow or frozen while recovery gave its job to another.",
+            "The second answer was thrown away: a worker was slow or frozen while recovery gave its job to another, or "
+            "its caller had cancelled it.",
             (
                 Query(
                     f"sum by (model, version) ({rate('iris_answers_refused_total', OF_VERSION)})", NAME

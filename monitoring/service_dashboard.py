@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from panels import IN_NAMESPACE, NAMESPACE, Dashboard, Panel, Query, Section, quantile, rate, total
 
-NOT_PROBES = f'{IN_NAMESPACE},route!~"/healthz|/readyz|/metrics"'
+NOT_PROBES = f'{IN_NAMESPACE},route!~"/healthz|/readyz|/metrics|/v2/health/.+"'
 FAULTY = f'{NOT_PROBES},status=~"5.."'
-REQUESTS = f"sum({rate('iris_http_requests_total', NOT_PROBES)})"
-FAULTS = f"sum({rate('iris_http_requests_total', FAULTY)})"
+SENT_AWAY = f'{IN_NAMESPACE},code=~"TOO_MANY_CONNECTIONS|TOO_MANY_BODIES"'
+"""Answered 503 before there was a request that could be counted."""
+REQUESTS, FAULTS = (
+    f"sum({rate('iris_http_requests_total', which)} or {rate('iris_requests_refused_total', SENT_AWAY)})"
+    for which in (NOT_PROBES, FAULTY)
+)
 OF_COMPONENT = f"* on (namespace, job, instance) group_left (component) iris_build_info{{{IN_NAMESPACE}}}"
 
 AT_A_GLANCE = Section(
@@ -16,7 +20,7 @@ AT_A_GLANCE = Section(
         Panel(
             "Are callers served?",
             "Share of requests that were not answered by 5xx. Below 95 % IrisApiErrors fires.",
-            (Query(f"1 - ({FAULTS} or vector(0)) / {REQUESTS}"),),
+            (Query(f"1 - {FAULTS} / {REQUESTS}"),),
             "ratio", "figure", 4, {0: "bad", 0.95: "watch", 0.99: "good"},
         ),
         Panel(
@@ -58,8 +62,8 @@ CALLERS = Section(
     (
         Panel(
             "What do callers get?",
-            "Requests by status, without probes. 422 is a caller's mistake, 429 and 503 are back-pressure, 500 is a "
-            "failed job or a fault of ours.",
+            "Requests by status, without probes. Other 4xx than 429 are a caller's mistake, 429 and 503 are "
+            "back-pressure, 500 is a failed job or a fault of ours.",
             (Query(f"sum by (status) ({rate('iris_http_requests_total', NOT_PROBES)})", "{{status}}"),),
             "requests/s", "areas",
         ),
@@ -70,9 +74,9 @@ CALLERS = Section(
             "seconds",
         ),
         Panel(
-            "Why are predictions refused?",
-            "By error code; docs/api.md says what each means.",
-            (Query(f"sum by (code) ({rate('iris_jobs_refused_total', IN_NAMESPACE)})", "{{code}}"),),
+            "Why are requests refused?",
+            "Connections, callers and predictions, by error code; docs/api.md says what each means.",
+            (Query(f"sum by (code) ({rate('iris_requests_refused_total', IN_NAMESPACE)})", "{{code}}"),),
             "/s",
         ),
     ),
@@ -83,10 +87,10 @@ JOBS = Section(
     (
         Panel(
             "Do answers keep up with jobs?",
-            "Where the lines part, the queue grows.",
+            "Where the lines part, the queue grows. A job that its caller cancels has its answer, too.",
             (
                 Query(total("accepted", IN_NAMESPACE), "accepted"),
-                Query(total("done|error|expired", IN_NAMESPACE), "answered"),
+                Query(total("done|error|expired|cancelled", IN_NAMESPACE), "answered"),
             ),
             "jobs/s",
         ),
@@ -123,14 +127,14 @@ JOBS = Section(
         ),
         Panel(
             "Which jobs end badly, or twice?",
-            "error: ended with a reason · expired: nobody took it in time · refused: a second answer, thrown away · "
-            "quarantined: could not be read.",
-            (Query(total("error|expired|refused|quarantined", IN_NAMESPACE, "outcome"), "{{outcome}}"),),
+            "error: ended with a reason · expired: nobody took it in time · cancelled: by its caller · quarantined: "
+            "could not be read · refused: an answer that came second, or after a cancelling, and was thrown away.",
+            (Query(total("error|expired|cancelled|refused|quarantined", IN_NAMESPACE, "outcome"), "{{outcome}}"),),
             "jobs/s",
         ),
         Panel(
             "How many callers wait for an answer?",
-            "Requests held with ?wait=, by process.",
+            "Requests held until there is an answer, by process.",
             (Query(f"sum by (instance) (iris_api_waiters{{{IN_NAMESPACE}}})", "{{instance}}"),),
         ),
     ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 Input = Mapping[str, str]
 
 _REQUESTS = 'iris_http_requests_total{namespace="a",route="/iris/api/v1.0/getpred",status="%s"}'
+_SENT_AWAY = 'iris_requests_refused_total{namespace="a",code="%s"}'
 _PROBES = 'iris_http_requests_total{namespace="a",route="/readyz",status="503"}'
 _JOBS = 'iris_queue_jobs_total{namespace="a",model="iris",version="1",outcome="%s",instance="%s"}'
 _WAITING = 'iris_queue_waiting_jobs{namespace="a",model="iris",version="1"}'
@@ -69,6 +70,15 @@ CASES = (
     Case(
         "IrisApiErrors", "one in fifty fails, and probes say that it is not ready",
         {_REQUESTS % "200": "0+98x30", _REQUESTS % "503": "0+2x30", _PROBES: "0+60x30"}, 20,
+    ),
+    Case(
+        "IrisApiErrors", "one connection in ten is sent away",
+        {_REQUESTS % "200": "0+90x30", _SENT_AWAY % "TOO_MANY_CONNECTIONS": "0+10x30"}, 20, _ONE,
+        "10% of the requests are answered by 5xx",
+    ),
+    Case(
+        "IrisApiErrors", "callers send what is no request, or too much of it",
+        {_REQUESTS % "200": "0+90x30", _SENT_AWAY % "BAD_REQUEST": "0+90x30", _SENT_AWAY % "QUEUE_FULL": "0+90x30"}, 20,
     ),
     Case("IrisApiErrors", "nobody asks anything", {_REQUESTS % "200": "7x30", _REQUESTS % "503": "1x30"}, 20),
     Case(

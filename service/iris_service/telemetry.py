@@ -31,12 +31,16 @@ from iris_service.config import JobSettings, LogSettings
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds; from one local prediction to the longest ?wait=."""
 REFUSED = (
-    "MALFORMED_BODY", "UNSUPPORTED_MEDIA_TYPE", "INVALID_INPUT", "BODY_TOO_LARGE", "TOO_MANY_ROWS", "QUERY_TOO_LONG",
+    "BAD_REQUEST", "REQUEST_TIMEOUT", "HEADERS_TOO_LARGE", "TOO_MANY_CONNECTIONS", "TOO_MANY_BODIES",
+    "UNAUTHENTICATED", "AUTHENTICATION_UNAVAILABLE", "TOO_MANY_REQUESTS",
+    "MALFORMED_BODY", "UNSUPPORTED_MEDIA_TYPE", "INVALID_INPUT", "INVALID_TENSORS", "BODY_TOO_LARGE", "TOO_MANY_ROWS",
+    "QUERY_TOO_LONG", "IDEMPOTENCY_CONFLICT",
     "UNKNOWN_MODEL", "QUEUE_FULL", "OVERLOADED", "QUEUE_UNAVAILABLE", "MODEL_NOT_READY",
 )  # fmt: skip
-"""Why a prediction may be refused. All are shown from the start: to Prometheus, an increase from nothing is none."""
+"""Why a connection, a caller or a prediction may be refused, in the order in which they are looked at. All are shown
+from the start: to Prometheus, an increase from nothing is none."""
 FAILED = ("BAD_INPUT", "PREDICTION_FAILED", "TIMEOUT")
-"""How a worker may fail a job; the other codes are recovery's."""
+"""How a worker may fail a job; the other codes are recovery's, and CANCELLED is its caller's."""
 RECOVERED = ("requeued", "lost", "quarantined", "expired")
 """How a job may come out of recovery."""
 
@@ -226,8 +230,11 @@ class ApiMetrics:
             one,
             registry=registry,
         )
-        self.refused = Counter(
-            "iris_jobs_refused_total", "Predictions not accepted, by error code.", ("code",), registry=registry
+        self._refused = Counter(
+            "iris_requests_refused_total",
+            "Connections, callers and predictions that were refused, by error code.",
+            ("code",),
+            registry=registry,
         )
         self.waiting = Gauge(
             "iris_queue_waiting_jobs", "Jobs on the queue no worker has taken.", one, registry=registry
@@ -241,8 +248,8 @@ class ApiMetrics:
         )
         self.outcomes = Totals(
             "iris_queue_jobs",
-            "Jobs since the queue began, as counted in Redis: accepted; done, error, expired; recovered, quarantined; "
-            "refused are answers that came second.",
+            "Jobs since the queue began, as counted in Redis: accepted; done, error, expired, cancelled; recovered, "
+            "quarantined; refused are answers that came second.",
             (*one, "outcome"),
             registry,
         )
@@ -277,10 +284,13 @@ class ApiMetrics:
             "1 when Redis throws keys away when its memory is full (maxmemory-policy other than noeviction).",
             registry=registry,
         )
-        self.waiters = Gauge("iris_api_waiters", "Requests waiting for an answer with ?wait=.", registry=registry)
+        self.waiters = Gauge("iris_api_waiters", "Requests that are held until there is an answer.", registry=registry)
         self.share = Gauge("iris_route_weight", "Percent of new jobs that a version takes.", one, registry=registry)
         for code in REFUSED:
-            self.refused.labels(code)
+            self._refused.labels(code)
+
+    def refused(self, code: str) -> None:
+        self._refused.labels(code).inc()
 
     def show_limits(self, jobs: JobSettings) -> None:
         """Show what the gauges beside them are to be held against."""

@@ -83,6 +83,19 @@ def others_are_served(api: ApiProcess) -> Iterator[None]:
     assert set(seen) == {200}
 
 
+def test_who_is_sent_away_before_there_is_a_request_is_counted(api: ApiProcess) -> None:
+    def counted(code: str) -> float:
+        page = httpx.get(f"{api.url}/metrics").text
+        return float(re.findall(rf'^iris_requests_refused_total{{code="{code}"}} (.*)$', page, re.MULTILINE)[0])
+
+    before = {code: counted(code) for code in ("BAD_REQUEST", "HEADERS_TOO_LARGE", "TOO_MANY_BODIES")}
+    assert b"BAD_REQUEST" in reply(api, b"not HTTP\r\n\r\n")
+    assert b"HEADERS_TOO_LARGE" in reply(api, b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n")
+    assert {code: counted(code) - times for code, times in before.items()} == {
+        "BAD_REQUEST": 1, "HEADERS_TOO_LARGE": 1, "TOO_MANY_BODIES": 0,
+    }  # fmt: skip
+
+
 def drip(text: bytes) -> list[bytes]:
     return [bytes([byte]) for byte in text]
 

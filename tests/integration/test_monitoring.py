@@ -114,7 +114,13 @@ def test_a_query_without_data_or_without_sense_is_found(system: Monitored) -> No
 
 def operands(expr: str) -> list[str]:
     """What an alert's expression compares, without the thresholds: all of it is there while all is well."""
-    parts = re.split(r"\s(?:unless|or)\s(?:on \([^)]*\)\s)?", expr)
+    parts, depth = [""], 0
+    for piece in re.split(r"(\s(?:unless|or)\s(?:on \([^)]*\)\s)?)", expr):
+        if depth == 0 and re.match(r"\s(unless|or)\s", piece):
+            parts.append("")
+            continue
+        parts[-1] += piece
+        depth += piece.count("(") - piece.count(")")
     return [re.sub(r"\s(?:==|>|<)\s[\d.]+", "", part) for part in parts]
 
 

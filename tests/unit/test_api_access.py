@@ -105,7 +105,7 @@ def test_no_detour_leads_past_the_question(client: TestClient, queue: MemoryQueu
 
 def test_refusals_are_counted(client: TestClient) -> None:
     client.get(GETPRED)
-    assert 'iris_jobs_refused_total{code="UNAUTHENTICATED"} 1.0' in client.get("/metrics").text
+    assert 'iris_requests_refused_total{code="UNAUTHENTICATED"} 1.0' in client.get("/metrics").text
 
 
 @pytest.mark.parametrize(("method", "page"), [("GET", STATUS), ("GET", RESULT), ("DELETE", JOBS)])

@@ -60,8 +60,8 @@ def test_metrics_tell_what_was_accepted_refused_and_is_queued(client: TestClient
     text = client.get("/metrics").text
     for line in (
         'iris_jobs_accepted_total{model="iris",version="1"} 1.0',
-        'iris_jobs_refused_total{code="INVALID_INPUT"} 1.0',
-        'iris_jobs_refused_total{code="QUEUE_FULL"} 0.0',
+        'iris_requests_refused_total{code="INVALID_INPUT"} 1.0',
+        'iris_requests_refused_total{code="QUEUE_FULL"} 0.0',
         'iris_queue_waiting_jobs{model="iris",version="1"} 1.0',
         'iris_queue_oldest_job_age_seconds{model="iris",version="1"} 7.5',
         'iris_queue_jobs_total{model="iris",outcome="done",version="1"} 3.0',

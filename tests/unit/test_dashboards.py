@@ -22,6 +22,9 @@ sys.path.append(str(Path(__file__).parents[2] / "monitoring"))  # its modules ar
 import grafana
 import metrics_page
 import write
+from iris_service.api.access import FREE
+from iris_service.jobs.keys import OUTCOMES
+from iris_service.telemetry import REFUSED
 from panels import COLUMNS, Dashboard, Panel, Section, placed
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +158,23 @@ def test_no_alert_names_a_metric_that_does_not_exist() -> None:
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     assert rules
     assert {name for rule in rules for name in named(rule["expr"])} - known() == set()
+
+
+def test_probes_are_left_out_of_what_callers_get_and_nothing_else_is() -> None:
+    text = "".join(query.expr for panel in PANELS for query in panel.queries) + RULES.read_text()
+    (left_out,) = set(re.findall(r'route!~"([^"]*)"', text))
+    assert all(re.fullmatch(left_out, path) for path in FREE)
+    assert not re.fullmatch(left_out, "/iris/api/v1.0/getpred")
+    assert not re.fullmatch(left_out, "/v2/models/{model}/infer")
+
+
+def test_an_outcome_or_a_code_in_a_query_is_one_there_is() -> None:
+    text = "".join(query.expr for panel in PANELS for query in panel.queries) + RULES.read_text()
+    asked = {name for found in re.findall(r'outcome=~?"([^"]*)"', text) for name in found.split("|")}
+    assert asked <= set(OUTCOMES)
+    assert {name for found in re.findall(r'code=~"([^"]*)"', text) for name in found.split("|")} <= set(REFUSED)
+    (row,) = [row for row in metrics_page.tables()["api"] if row.name == "iris_queue_jobs_total"]
+    assert {name for name in OUTCOMES if name not in row.meaning} == set()
 
 
 def test_every_metric_of_ours_is_looked_at_by_a_dashboard_or_an_alert() -> None:

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from iris_service.api.problems import STATUSES
+from iris_service.api.refusals import REFUSALS
 from iris_service.errors import IrisError
 from iris_service.schemas import FailureCode
 from iris_service.telemetry import (
@@ -45,20 +46,24 @@ def test_no_series_tells_when_another_was_created() -> None:
     assert "_created" not in text
 
 
-def test_every_reason_to_refuse_a_prediction_is_shown_before_it_is_needed() -> None:
+NOT_OF_PREDICTIONS = {"NOT_FOUND", "CANCELLED", "ALREADY_ANSWERED", "NOT_LOADED_HERE"}
+"""What results, cancelling and the repository of V2 answer."""
+
+
+def test_every_reason_to_refuse_a_request_is_shown_before_it_is_needed() -> None:
     registry = CollectorRegistry()
     ApiMetrics(registry)
     for code in REFUSED:
-        assert registry.get_sample_value("iris_jobs_refused_total", {"code": code}) == 0
-    known = {error.code for listed in STATUSES for error in kinds_of(listed)}
-    assert set(REFUSED) == known - {"NOT_FOUND"}, "a code that only results have, or one that nobody raises"
+        assert registry.get_sample_value("iris_requests_refused_total", {"code": code}) == 0
+    known = {error.code for listed in STATUSES for error in kinds_of(listed)} | {refusal.code for refusal in REFUSALS}
+    assert set(REFUSED) == known - NOT_OF_PREDICTIONS, "a code that nobody counts, or one that nobody raises"
 
 
 def test_every_way_a_worker_fails_a_job_is_shown_before_it_is_needed() -> None:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry, model="iris", version="1", digest="d")
     codes = set(FailureCode.__args__)
-    assert set(FAILED) == codes - {"WORKER_LOST", "EXPIRED", "UNREADABLE"}
+    assert set(FAILED) == codes - {"WORKER_LOST", "EXPIRED", "UNREADABLE", "CANCELLED"}
     metrics.failed("TIMEOUT")
     labels = {"model": "iris", "version": "1"}
     found = {code: registry.get_sample_value("iris_jobs_failed_total", {**labels, "code": code}) for code in FAILED}

@@ -31,7 +31,8 @@ def serve(settings: Settings) -> int:
         if settings.access.mode == "none":
             _log.warning("no authentication: whoever reaches this address may use it", setting="IRIS_AUTH")
         _log.info("api listening", url=url, model=settings.model.name, version=settings.model.version)
-        server.run(app, listener, settings.api, app.state.draining, app.state.waiting.stop)
+        state = app.state
+        server.run(app, listener, settings.api, state.draining, state.refused, state.waiting.stop)
     _log.info("api stopped")
     return os.EX_OK
 

@@ -64,7 +64,7 @@ class Access:
             caller: Caller = _address(scope) if name is None else name
             self._quota.enter(caller)
         except IrisError as exc:
-            self._metrics.refused.labels(exc.code).inc()
+            self._metrics.refused(exc.code)
             await answer_to(exc, scope["request_id"])(scope, receive, send)
             return
         try:

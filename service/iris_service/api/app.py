@@ -81,6 +81,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.waiting, app.state.draining, app.state.metrics_page = waiting, draining, metrics_page
+    app.state.refused = metrics.refused
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
@@ -26,11 +27,13 @@ _log = structlog.get_logger(__name__)
 class Config(uvicorn.Config):
     """uvicorn's, and what every connection must know beside it."""
 
-    def __init__(self, app: ASGIApp, limits: ApiSettings, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, limits: ApiSettings, on_refused: Callable[[str], None], **options: Any) -> None:
         super().__init__(app, http=Connection, timeout_keep_alive=limits.keep_alive_seconds, **options)
         logging.getLogger(_UVICORN).setLevel(logging.ERROR)  # what a client does wrong is one line, and ours
         self.limits = limits
         self.crowd = Crowd(limits.max_connections, limits.max_bodies_bytes)
+        self.on_refused = on_refused
+        """Called with the code of every connection that is told why it ends."""
 
 
 class Connection(HttpToolsProtocol):
@@ -46,6 +49,7 @@ class Connection(HttpToolsProtocol):
         self.logger = logging.getLogger(_UVICORN)
         self._limits = self.config.limits
         self._crowd = self.config.crowd
+        self._on_refused = self.config.on_refused
         self._refusal = BAD
         self._refused = False
         self._awaited = True
@@ -187,6 +191,7 @@ class Connection(HttpToolsProtocol):
         if not self._in_body or not (self.pipeline or self.cycle.response_started):
             request_id = token_hex(16)
             self.transport.write(refusal.answer(self._limits, request_id))
+            self._on_refused(refusal.code)
             _log.info("request refused", status=refusal.status, code=refusal.code, request_id=request_id)
         self._end()
 

@@ -49,8 +49,10 @@ class Intake:
         """Count what is refused inside, whether the caller or the queue is to blame."""
         try:
             yield
+        except (JobCancelled, JobNotFound):  # while its caller waited: it had been accepted
+            raise
         except IrisError as exc:
-            self._metrics.refused.labels(exc.code).inc()
+            self._metrics.refused(exc.code)
             raise
 
     async def submit(self, request: Request, flowers: Flowers, target: Target) -> str:

@@ -70,12 +70,18 @@ class Server(uvicorn.Server):
 
 
 def run(
-    app: ASGIApp, listener: socket.socket, limits: ApiSettings, draining: Draining, on_stop: Callable[[], None]
+    app: ASGIApp,
+    listener: socket.socket,
+    limits: ApiSettings,
+    draining: Draining,
+    on_refused: Callable[[str], None],
+    on_stop: Callable[[], None],
 ) -> None:
     """Serve on a listening socket until SIGTERM or SIGINT, and `limits.drain_seconds` longer."""
     config = Config(
         app,
         replace(limits, max_connections=_possible_connections(limits.max_connections)),
+        on_refused,
         loop="uvloop",
         ws="none",
         lifespan="on",
