@@ -43,7 +43,7 @@ def iris_model(version: str, **spec: Any) -> dict[str, Any]:
 
 
 class Load(threading.Thread):
-    """Submits flowers, waits for every fifth answer, and now and then sends what is no flower."""
+    """Submits flowers, waits for every fifth answer, now and then sends what is no flower or thinks better of it."""
 
     def __init__(self, url: str, per_second: float) -> None:
         super().__init__(daemon=True)
@@ -73,6 +73,8 @@ class Load(threading.Thread):
             self.surprises.append(answer.text)
         elif self._sent % 5 == 0:
             waiting.submit(http.get, f"{self._url}/result/{answer.json()['job_id']}?wait=10")
+        elif self._sent % 70 == 14:
+            http.delete(f"{self._url}/jobs/{answer.json()['job_id']}")  # often too late: it has its answer
 
     def _flower(self) -> list[float]:
         """An iris like those the model was trained on; of one species while they are `all_alike`."""
