@@ -204,7 +204,11 @@ def test_an_api_without_redis_or_model_starts_and_says_why() -> None:
         assert api.stop() == 0
 
 
-@pytest.mark.parametrize("header", [b"X: " + b"x" * 20_000, b"X: " + b"x" * 1_000_000, b"X: y\r\n" * 4_000])
+@pytest.mark.parametrize(
+    "header",
+    [b"X: " + b"x" * 20_000, b"X: " + b"x" * 1_000_000, b"X: y\r\n" * 4_000],
+    ids=["one that is long", "one that is very long", "many"],
+)
 def test_a_head_too_large_is_refused(api: ApiProcess, header: bytes) -> None:
     with api.connect() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
