@@ -79,10 +79,12 @@ def test_a_flower_goes_onto_the_queue_and_its_answer_comes_back(http: httpx.Clie
 
 def test_a_result_waits_for_its_answer(http: httpx.Client, valkey: redis.Redis) -> None:
     job_id = submitted(http)
-    threading.Timer(0.3, publish, (valkey, job_id)).start()
+    worker = threading.Timer(0.3, publish, (valkey, job_id))
+    worker.start()
     began = time.monotonic()
     assert http.get(f"{RESULT}/{job_id}?wait=20").status_code == 200
     assert time.monotonic() - began < 10
+    worker.join()
 
 
 def test_unknown_jobs_look_like_impossible_ones(http: httpx.Client) -> None:
