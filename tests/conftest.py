@@ -7,8 +7,13 @@ from collections.abc import Iterator
 import pytest
 import redis
 import structlog
+from hypothesis import HealthCheck, settings
 
 from servers import Valkey
+
+# A busy machine takes its time over an example, and that is no failure. In CI hypothesis draws the same ones each time.
+settings.register_profile("patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

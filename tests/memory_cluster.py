@@ -9,7 +9,7 @@ from typing import Any
 from iris_operator.cluster import Cluster
 from iris_operator.errors import NotYet
 from iris_operator.manifests import VERSION_LABEL
-from iris_operator.rollout import Event
+from iris_operator.plan import Event
 from iris_operator.spec import IrisModelSpec
 from iris_operator.store import Store
 

@@ -208,10 +208,14 @@ def until(ask: Callable[[], bytes], enough: Callable[[bytes], bool], seconds: fl
 def test_who_does_not_read_his_answers_is_hung_up_on(api: ApiProcess) -> None:
     with api.connect(timeout=20) as connection, others_are_served(api):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        requests = (b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n") * 100_000
         with pytest.raises(ConnectionError):
-            for _ in range(100):  # more than any kernel keeps for a reader who has stopped: some keep 38 MB
-                connection.sendall(requests)
+            send_for_ever(connection, (b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n") * 100_000)
+
+
+def send_for_ever(connection: socket.socket, requests: bytes) -> None:
+    """A kernel may keep 38 MB for a reader who has stopped: what is sent only once may all be gone too soon."""
+    while True:
+        connection.sendall(requests)
 
 
 def test_bodies_in_hand_are_bounded_and_given_back(api: ApiProcess) -> None:

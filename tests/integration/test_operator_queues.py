@@ -13,8 +13,8 @@ import redis
 
 from iris_operator.errors import NoCard, NotYet
 from iris_operator.manifests import queue_name
+from iris_operator.plan import Golden
 from iris_operator.queues import Queues, golden_id, route_text
-from iris_operator.rollout import Golden
 from iris_operator.spec import LATENCY_BOUNDS, IrisModelSpec, ModelVersion
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.jobs import keys

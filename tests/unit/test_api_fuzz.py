@@ -45,7 +45,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-quickly = settings(max_examples=120, deadline=None)
+quickly = settings(max_examples=120)
 
 
 @pytest.fixture(scope="module")

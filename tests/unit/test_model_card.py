@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_service.errors import ModelRejected
@@ -116,7 +116,6 @@ def test_a_format_that_was_not_published_is_named() -> None:
         committed_card().artifact("joblib")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_card_are_refused_and_never_crash(data: bytes) -> None:
     with pytest.raises(ModelRejected):
@@ -126,7 +125,6 @@ def test_bytes_that_are_no_card_are_refused_and_never_crash(data: bytes) -> None
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
 
 
-@settings(deadline=None)
 @given(field=st.sampled_from(Card.__struct_fields__), value=JSON)
 def test_a_field_of_another_kind_is_refused_and_never_crashes(field: str, value: object) -> None:
     try:
@@ -136,7 +134,6 @@ def test_a_field_of_another_kind_is_refused_and_never_crashes(field: str, value:
     assert field in ("model", "version")  # other names may be good ones
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, 5000), byte=st.integers(0, 255))
 def test_a_card_with_one_damaged_byte_is_read_or_refused_and_never_crashes(at: int, byte: int) -> None:
     data = bytearray(card_to_json(committed_card()))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_service.errors import PredictionFailed
@@ -15,7 +15,6 @@ from iris_service.model.scoring import DECIMALS, TOLERANCE, probabilities
 WEIGHTS = st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3).filter(lambda row: sum(row) > 0.01)
 
 
-@settings(deadline=None)
 @given(st.lists(WEIGHTS, min_size=1, max_size=20), st.sampled_from([np.float32, np.float64]))
 def test_any_distribution_comes_back_as_plain_rounded_floats(rows: list[list[float]], kind: type[np.floating]) -> None:
     scores = np.array([[value / sum(row) for value in row] for row in rows], dtype=kind)

@@ -15,7 +15,7 @@ from lightkube.config.models import Cluster, User
 from iris_operator.cluster import KubernetesCluster
 from iris_operator.errors import NotYet
 from iris_operator.manifests import DELETION_COST, MANAGER, Pods, worker_deployment
-from iris_operator.rollout import Event
+from iris_operator.plan import Event
 from iris_operator.spec import IrisModelSpec, ModelVersion
 from memory_cluster import iris_model
 

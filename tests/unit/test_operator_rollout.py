@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_operator.rollout import UNREADY_SECONDS, Golden, Plan, Seen, judge, p95_seconds, plan, weights
+from iris_operator.analysis import judge, p95_seconds
+from iris_operator.plan import Golden, Plan, Seen
+from iris_operator.rollout import UNREADY_SECONDS, plan, weights
 from iris_operator.spec import (
     LATENCY_BOUNDS,
     Analysis,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from iris_operator.rollout import Plan
+from iris_operator.plan import Plan
 from iris_operator.scaling import Load, Memory
 from iris_operator.sizing import size
 from iris_operator.spec import Autoscaling, IrisModelSpec, ModelVersion, Rollout, RolloutState, Worker

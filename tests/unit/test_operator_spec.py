@@ -13,7 +13,7 @@ import yaml
 from iris_operator import conditions, status
 from iris_operator.conditions import Condition
 from iris_operator.errors import InvalidSpec
-from iris_operator.rollout import Plan
+from iris_operator.plan import Plan
 from iris_operator.spec import (
     GROUP,
     LATENCY_BOUNDS,

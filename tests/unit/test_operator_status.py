@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from iris_operator import conditions
 from iris_operator.conditions import Condition
-from iris_operator.rollout import Plan
+from iris_operator.plan import Plan
 from iris_operator.spec import Failure, IrisModelSpec, ModelVersion, RolloutState
 from iris_operator.status import FIGURES_EVERY_SECONDS, Workers, patch, render
 from memory_cluster import merged

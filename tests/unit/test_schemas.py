@@ -162,7 +162,7 @@ def depth(value: Any) -> int:
 
 
 @given(JSON, st.integers(0, 6), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_depth_is_what_a_walk_through_the_value_finds(value: Any, most: int, ascii_only: bool) -> None:
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert is_deeper_than(most, body) == (depth(value) > most)
