@@ -17,7 +17,7 @@ from lightkube.types import CascadeType, PatchType
 
 from iris_operator.errors import NotYet
 from iris_operator.manifests import DELETION_COST, MANAGED, MANAGER
-from iris_operator.rollout import Event as Happening
+from iris_operator.plan import Event as Happening
 from iris_operator.spec import GROUP, PLURAL, VERSION, IrisModelSpec
 
 IrisModel: Any = create_namespaced_resource(GROUP, VERSION, "IrisModel", PLURAL)

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from iris_operator.address import SentinelAddress, sentinel_address
 from iris_operator.errors import InvalidSpec, NoCard, NotYet
 from iris_operator.manifests import queue_name
-from iris_operator.rollout import Golden
+from iris_operator.plan import Golden
 from iris_operator.spec import LATENCY_BOUNDS, Counters, IrisModelSpec, ModelVersion
 
 SURE = 2 / 3

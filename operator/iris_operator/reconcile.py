@@ -19,8 +19,9 @@ from iris_operator.conditions import Condition
 from iris_operator.drift import covers
 from iris_operator.errors import InvalidSpec, NoCard
 from iris_operator.manifests import Pods, deployment_name, queue_name, worker_deployment
+from iris_operator.plan import Golden, Plan, Seen
 from iris_operator.queues import Queues, QueueSeen, Reading, route_text
-from iris_operator.rollout import Golden, Plan, Seen, plan
+from iris_operator.rollout import plan
 from iris_operator.scaling import Load, Memory
 from iris_operator.sizing import Sizes, size
 from iris_operator.spec import IrisModelSpec, ModelVersion, RolloutState

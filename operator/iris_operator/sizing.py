@@ -11,7 +11,8 @@ from math import ceil
 
 from iris_operator import scaling
 from iris_operator.conditions import Condition, Status
-from iris_operator.rollout import Plan, takes_all_at_once
+from iris_operator.phases import takes_all_at_once
+from iris_operator.plan import Plan
 from iris_operator.scaling import Load, Memory, Policy
 from iris_operator.spec import Autoscaling, IrisModelSpec, ModelVersion
 

@@ -10,7 +10,7 @@ from typing import Any
 from iris_operator import conditions
 from iris_operator.conditions import Condition
 from iris_operator.manifests import model_selector
-from iris_operator.rollout import Plan
+from iris_operator.plan import Plan
 from iris_operator.spec import IrisModelSpec
 
 FIGURES_EVERY_SECONDS = 30.0

@@ -1,0 +1,166 @@
+"""Leads a version on trial through its phases. Pure: every rule of a canary is here.
+
+Idle → Starting (workers come up) → Proving (golden set) → Stepping (growing share, judged) → Idle, promoted.
+Any failure leads back to Idle with the stable version at full weight and the failed one remembered.
+`rollout` says what that means for routes, workers and queues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from iris_operator.analysis import judge
+from iris_operator.plan import Event, Seen
+from iris_operator.spec import Failure, IrisModelSpec, ModelVersion, Phase, RolloutState
+
+KEEP_RECENT = 3
+"""Versions one can go back to at once."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    state: RolloutState
+    reason: str
+    message: str
+    events: tuple[Event, ...] = field(default=())
+    send_golden: bool = False
+
+
+def advance(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen], now: float) -> Decided:
+    if state.target is None:
+        if state.failed:
+            return Decided(state, "RolledBack", f"version {state.failed.version}: {state.failed.message}")
+        return Decided(state, "Stable", f"version {state.stable.version} serves" if state.stable else "nothing to do")
+    begins_now = state.phase == "Starting" and state.started_at == now
+    # what is seen at the beginning is what an earlier try of the same version has left
+    there = Seen() if begins_now else seen.get(state.target.version, Seen())
+    if there.rejected:
+        return _fail(spec, state, "ArtifactRejected", there.rejected)
+    if state.phase == "Starting":
+        return _start(spec, state, there, now)
+    if state.phase == "Proving":
+        return _prove(spec, state, there, now)
+    return _step(spec, state, there, now)
+
+
+def _start(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> Decided:
+    if there.ready_workers:
+        state = _enter(state, "Proving", now)
+        if _needs_proof(spec, state):
+            return Decided(state, "ProvingGoldenSet", "the new version's workers are ready")
+        return _begin_steps(spec, state, there, now)
+    if now - state.phase_started_at > spec.rollout.progress_deadline_seconds:
+        message = f"no worker became ready within {spec.rollout.progress_deadline_seconds} s"
+        return _fail(spec, state, "ProgressDeadlineExceeded", message)
+    return Decided(state, "WaitingForWorkers", "the new version's workers are starting")
+
+
+def _prove(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> Decided:
+    gate = spec.rollout.gate
+    if not _needs_proof(spec, state):
+        return _begin_steps(spec, state, there, now)
+    if there.golden is None:
+        state = replace(state, phase_started_at=now)  # its time runs from here
+        return Decided(state, "ProvingGoldenSet", "sending the golden set through the new queue", send_golden=True)
+    if not there.golden.answered:
+        if now - state.phase_started_at > spec.rollout.progress_deadline_seconds:
+            return _fail(spec, state, "ProgressDeadlineExceeded", "the golden set was not answered in time")
+        return Decided(state, "ProvingGoldenSet", "waiting for the golden set's answers")
+    if there.golden.error:
+        return _fail(spec, state, "GoldenSetFailed", there.golden.error)
+    if there.golden.agreement < gate.min_agreement:
+        message = f"{there.golden.agreement:.1%} of the golden set agree; {gate.min_agreement:.1%} must"
+        return _fail(spec, state, "GoldenSetDisagrees", message)
+    return _begin_steps(spec, state, there, now)
+
+
+def _needs_proof(spec: IrisModelSpec, state: RolloutState) -> bool:
+    return spec.rollout.gate.golden_set and state.target not in state.recent
+
+
+def _begin_steps(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> Decided:
+    if takes_all_at_once(spec, state):
+        return _promote(state)
+    state = replace(_enter(state, "Stepping", now), step=0, baseline=there.counters)
+    return _step(spec, state, there, now)
+
+
+def takes_all_at_once(spec: IrisModelSpec, state: RolloutState) -> bool:
+    """Return whether the version on trial goes from the gate to full weight, and so needs as many workers before."""
+    return state.stable is None or spec.rollout.strategy == "Replace" or state.target in state.recent
+
+
+def _step(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> Decided:
+    rollout = spec.rollout
+    if lost := _lost_workers(state, there, now, rollout.progress_deadline_seconds):
+        return _fail(spec, state, "WorkersLost", lost)
+    state = replace(state, unready_since=None if there.ready_workers else (state.unready_since or now))
+    index = min(state.step, len(rollout.steps) - 1)  # the spec may have fewer steps by now
+    elapsed = now - state.phase_started_at
+    verdict, why = judge(
+        rollout.analysis, there.counters.since(state.baseline), elapsed >= rollout.steps[index].pause_seconds
+    )
+    where = f"step {index + 1} of {len(rollout.steps)} at {rollout.steps[index].weight}%"
+    if verdict == "Inconclusive" and elapsed >= rollout.analysis.max_wait_seconds:
+        if rollout.analysis.on_inconclusive == "Rollback":
+            return _fail(spec, state, "Inconclusive", f"{why} within {rollout.analysis.max_wait_seconds} s")
+        verdict = "Pass" if rollout.analysis.on_inconclusive == "Promote" else verdict
+    if verdict == "Fail":
+        return _fail(spec, state, "AnalysisFailed", why)
+    if verdict == "Pass":
+        if index + 1 == len(rollout.steps):
+            return _promote(state)
+        state = replace(_enter(state, "Stepping", now), step=index + 1, baseline=there.counters)
+        message = f"version {_target(state).version} takes {rollout.steps[index + 1].weight}% after {why}"
+        return Decided(state, "Stepping", message, (Event("Normal", "StepPassed", message),))
+    return Decided(state, "Inconclusive" if verdict == "Inconclusive" else "Stepping", f"{where}: {why}")
+
+
+def _lost_workers(state: RolloutState, there: Seen, now: float, deadline: int) -> str:
+    if there.ready_workers or state.unready_since is None or now - state.unready_since <= deadline:
+        return ""
+    return f"no worker has been ready for {deadline} s"
+
+
+def _promote(state: RolloutState) -> Decided:
+    target, old = _target(state), state.stable
+    recent, retiring = state.recent, state.retiring
+    if old is not None and old.version != target.version:
+        recent = tuple(item for item in (old, *recent) if item != target)[:KEEP_RECENT]
+        retiring = (*less(retiring, old.version), old)
+    state = replace(
+        state, stable=target, target=None, phase="Idle", step=0, unready_since=None, recent=recent, retiring=retiring
+    )
+    message = f"version {target.version} serves"
+    return Decided(state, "Stable", message, (Event("Normal", "Promoted", message),))
+
+
+def _fail(spec: IrisModelSpec, state: RolloutState, reason: str, message: str) -> Decided:
+    target = _target(state)
+    if not spec.rollout.auto_rollback:
+        return Decided(state, reason, f"{message}; rollout.autoRollback is off, so it stays as it is")
+    failed = Failure(target.version, target.digest, reason, message)
+    state = replace(without_target(state), failed=failed)
+    event = Event("Warning", "RolledBack", f"version {target.version} was given up: {message}")
+    return Decided(state, "RolledBack", f"version {target.version}: {message}", (event,))
+
+
+def _enter(state: RolloutState, phase: Phase, now: float) -> RolloutState:
+    return replace(state, phase=phase, phase_started_at=now, unready_since=None)
+
+
+def _target(state: RolloutState) -> ModelVersion:
+    assert state.target is not None
+    return state.target
+
+
+def without_target(state: RolloutState) -> RolloutState:
+    """Give up the version under way."""
+    target = _target(state)
+    abandoned = (*less(state.abandoned, target.version), target)
+    return replace(state, target=None, phase="Idle", step=0, unready_since=None, abandoned=abandoned)
+
+
+def less(versions: tuple[ModelVersion, ...], gone: str) -> tuple[ModelVersion, ...]:
+    return tuple(item for item in versions if item.version != gone)
