@@ -1,6 +1,6 @@
-"""The worker: RQ's SimpleWorker with our batches, bound to exactly one queue.
+"""The worker: our batches on RQ's loop, bound to exactly one queue.
 
-What of RQ 3.0 is relied on, and held by `tests/integration/test_rq_contract.py`:
+What of RQ 3.0 is relied on here and in `jobs.quiet_worker`, and held by `tests/integration/test_rq_contract.py`:
 - overridden: `Worker.execute_job`, `.dequeue_job_and_maintain_ttl`, `.request_stop`, `.heartbeat`, `.set_state`,
   `.run_maintenance_tasks`, `.check_for_suspension`, `.register_birth`,
   `.register_death`, `.teardown`, `.unsubscribe`, `.connection_timeout`; `Job.restore`, `Job.func`
@@ -11,24 +11,19 @@ What of RQ 3.0 is relied on, and held by `tests/integration/test_rq_contract.py`
 
 from __future__ import annotations
 
-import signal
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
-from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import structlog
 from redis import Redis
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
-from rq import Queue, SimpleWorker
+from redis.exceptions import OutOfMemoryError, RedisError
+from rq import Queue
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
-from rq.serializers import JSONSerializer
-from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now as rq_now
 from rq.utils import utcformat
 from rq.worker.base import WorkerStatus
@@ -37,21 +32,15 @@ from iris_service.config import JobSettings
 from iris_service.jobs import scripts
 from iris_service.jobs.batch import Claim, Outcome, Predictor, answer
 from iris_service.jobs.client import BLOCK_SECONDS
-from iris_service.jobs.keys import CARD_PREFIX, KNOWN_QUEUES, LATENCY_BOUNDS, TASK, Target, queue_keys
+from iris_service.jobs.keys import LATENCY_BOUNDS, TASK, Target, queue_keys
+from iris_service.jobs.quiet_worker import QuietWorker
 from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.schemas import Failed, envelope_to_json
 
 LEASE_SECONDS = 5
 """A worker that shows no sign of life for so long loses its jobs to others."""
-_HEARTBEAT_SECONDS = 1.0
-_SUSPENSION_SECONDS = 0.1
-"""How late `rq suspend` is heeded at the most."""
-_LONGEST_PAUSE_SECONDS = 1.0
-_COMPLAIN_EVERY = 30
-
 _OUR_JOB = b'["' + TASK.encode() + b'",'
-T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -63,7 +52,7 @@ class _Batch:
     claims: list[Claim]
 
 
-class IrisWorker(SimpleWorker):
+class IrisWorker(QuietWorker):
     """Takes a job with RQ's blocking move, then as many more as wait, and answers them with one prediction."""
 
     def __init__(
@@ -71,33 +60,21 @@ class IrisWorker(SimpleWorker):
     ) -> None:
         target = Target(model.name, model.version)
         job_class = type("TaskJob", (FixedTaskJob,), {"allowed_tasks": tasks | {TASK}})
-        super().__init__(
-            [target.queue], connection=client, serializer=JSONSerializer, job_class=job_class, worker_ttl=20
-        )
+        super().__init__(client, target.queue, job_class)
         self.model = model
         self.jobs = jobs
         self.batch_size = batch_size
         self.keys = queue_keys(target.queue)
         self.on_outcomes: Callable[[list[Outcome], set[str]], None] = lambda _outcomes, _refused: None
         self.on_progress: Callable[[], None] = lambda: None
-        self.card = b""
-        """Published when this worker starts, so that the API knows its version without the artifact."""
-        self.early_signals: Sequence[int] = ()
-        """What arrived before this worker had its own signal handlers."""
         self.watchdog: Watchdog | None = None
         self.in_hand: _Batch | None = None
-        self._beaten_at = float("-inf")
-        self._suspension_asked_at = float("-inf")
         self._publish_seconds = 0.0
-        self._redis_lost = False
-        self._redis: Any = client  # redis-py's types cannot say that replies are bytes
         self._claim = client.register_script(scripts.source("claim"))
         self._finish = client.register_script(scripts.source("finish"))
         self._renew = client.register_script(scripts.source("renew"))
         self._move = client.register_script(scripts.source("move"))
         self._set_aside = client.register_script(scripts.source("set_aside"))
-
-    # --- the loop: nothing that Redis does may end it -------------------------------------------------------------
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Return the next job and its queue; None when `timeout` is None (burst) and none waits.
@@ -112,7 +89,7 @@ class IrisWorker(SimpleWorker):
                 raise StopRequested
             self.check_for_suspension(burst=timeout is None)
             self.heartbeat()
-            job = self._patiently(lambda: self._next_job(block=timeout is not None))
+            job = self.patiently(lambda: self._next_job(block=timeout is not None))
             if job is not None:
                 return job, self.queues[0]
             if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
@@ -152,20 +129,6 @@ class IrisWorker(SimpleWorker):
             args=(job_id, self._unreadable(), self.jobs.result_ttl_seconds),
         )
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask Redis until it answers; gives up only when this worker is to stop. Every step is safe to repeat."""
-        for tries in count():
-            try:
-                return ask()
-            except RedisError as exc:
-                if self._stop_requested:
-                    self._redis_lost = True
-                    raise StopRequested from exc
-                if tries % _COMPLAIN_EVERY == 0:
-                    _log.warning("redis cannot be used: trying on", reason=f"{type(exc).__name__}: {exc}"[:200])
-                time.sleep(min(_LONGEST_PAUSE_SECONDS, 0.05 * 2 ** min(tries, 10)))
-        raise AssertionError("unreachable")
-
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Answer the batch that begins with `job`; functions other than ours take RQ's own path."""
         if job.func_name != TASK:
@@ -173,7 +136,7 @@ class IrisWorker(SimpleWorker):
             return
         execution = uuid4().hex
         began = time.perf_counter()
-        claims = self._patiently(lambda: self._take(job, execution))
+        claims = self.patiently(lambda: self._take(job, execution))
         if not claims:
             return
         assert self.watchdog is not None
@@ -184,7 +147,7 @@ class IrisWorker(SimpleWorker):
             answered = time.perf_counter()
             # worker time is what scaling divides by, so it holds the bookkeeping too: this claim and the last publish
             busy_us = round((answered - began + self._publish_seconds) * 1e6)
-            refused = self._patiently(lambda: self._publish(execution, outcomes, busy_us, answered - started))
+            refused = self.patiently(lambda: self._publish(execution, outcomes, busy_us, answered - started))
         finally:
             self.in_hand = None
         self._publish_seconds = time.perf_counter() - answered
@@ -264,81 +227,3 @@ class IrisWorker(SimpleWorker):
             self._publish(batch.execution, [Outcome(claim, envelope, None)], 0, 0.0)
         except RedisError as exc:
             _log.warning("timeout not published", reason=str(exc)[:200])
-
-    # --- RQ's bookkeeping, less of it -----------------------------------------------------------------------------
-
-    def request_stop(self, _signum: int, _frame: FrameType | None) -> None:
-        """Only note the wish: RQ's own handler may raise between taking a job and holding it."""
-        self._shutdown_requested_date = rq_now()
-        signal.signal(signal.SIGINT, self.request_force_stop)
-        signal.signal(signal.SIGTERM, self.request_force_stop)
-        self._stop_requested = True
-
-    def _install_signal_handlers(self) -> None:
-        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
-        self._stop_requested = self._stop_requested or bool(self.early_signals)
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Beat once a second at the most, and never die of a missed beat."""
-        if pipeline is not None:
-            super().heartbeat(timeout, pipeline)
-        elif time.monotonic() - self._beaten_at >= _HEARTBEAT_SECONDS:
-            self._tolerantly(lambda: super(IrisWorker, self).heartbeat(timeout))
-            self._beaten_at = time.monotonic()
-
-    def set_state(self, state: str, pipeline: Any = None) -> None:
-        if pipeline is not None:
-            super().set_state(state, pipeline)
-        elif state != self._state:
-            self._tolerantly(lambda: super(IrisWorker, self).set_state(state))
-            self._state = state
-
-    def register_birth(self) -> None:
-        """Register, or go without: a Redis whose memory or disk is full refuses the entry, but work empties it."""
-        try:
-            super().register_birth()  # type: ignore[no-untyped-call]
-            self._redis.sadd(KNOWN_QUEUES, self.queues[0].name)
-            if self.card:
-                self._redis.set(CARD_PREFIX + self.queues[0].name, self.card)
-        except ResponseError as exc:
-            _log.warning("worker not registered", reason=str(exc)[:200])
-            self.birth_date = self.last_heartbeat = rq_now()
-
-    def register_death(self) -> None:
-        self._tolerantly(super().register_death)
-
-    def teardown(self) -> None:
-        """Sign off, unless Redis has just failed a worker that is to stop: what it left there expires by itself."""
-        if not self._redis_lost:
-            super().teardown()  # type: ignore[no-untyped-call]
-
-    def unsubscribe(self) -> None:
-        self._tolerantly(super().unsubscribe)
-
-    def check_for_suspension(self, burst: bool) -> None:
-        """Ask ten times a second at the most: RQ's loop and ours would ask twice for every batch."""
-        if time.monotonic() - self._suspension_asked_at >= _SUSPENSION_SECONDS:
-            self._patiently(lambda: self._check_for_suspension(burst))
-            self._suspension_asked_at = time.monotonic()
-
-    def _check_for_suspension(self, burst: bool) -> None:
-        if not self._redis.exists(WORKERS_SUSPENDED):
-            return  # RQ asks the same in a transaction that holds a heartbeat
-        try:
-            super().check_for_suspension(burst)
-        except OutOfMemoryError:  # RQ sends a heartbeat along, which a full Redis refuses; the question it answers
-            if self._redis.exists(WORKERS_SUSPENDED):
-                raise
-
-    def run_maintenance_tasks(self) -> None:
-        """Leave that to recovery, which runs without workers too."""
-
-    @property
-    def connection_timeout(self) -> int:
-        return 5
-
-    def _tolerantly(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except RedisError as exc:
-            _log.debug("bookkeeping skipped", reason=str(exc)[:200])
