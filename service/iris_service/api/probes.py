@@ -4,21 +4,46 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
+import msgspec
+from msgspec import Meta
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import json_response
+from iris_service.api.answers import Problem, json_response
 from iris_service.api.cards import Cards
 from iris_service.api.draining import Draining
-from iris_service.api.problems import problem
 from iris_service.errors import QueueUnavailable
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.jobs.watch import Observation
 from iris_service.telemetry import ApiMetrics
+
+NOT_SERVING = (503, "SERVICE_NOT_READY", "predictions cannot be accepted; reasons lists why")
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """The process can answer."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions are accepted; of the versions that take new jobs this is the first."""
+
+    ready: Annotated[bool, Meta(extra_json_schema={"const": True})] = True
+    model: str
+    version: str
+
+
+class NotServing(Problem, frozen=True, kw_only=True):
+    """Predictions are not accepted, and why."""
+
+    ready: Annotated[bool, Meta(extra_json_schema={"const": False})] = False
+    reasons: list[str]
 
 
 class MetricsPage:
@@ -51,7 +76,7 @@ class Probes:
         return [*probes, Route("/metrics", self.metrics)] if self._page else probes
 
     async def healthz(self, _request: Request) -> Response:
-        return json_response({"status": "ok"})
+        return json_response(Alive())
 
     async def readyz(self, request: Request) -> Response:
         """Ready: not stopping, routes read, Redis there, every version of the default model that takes new jobs known.
@@ -61,10 +86,10 @@ class Probes:
         targets = self._queue.observe().route(self._model).targets
         reasons = await self._reasons(targets)
         if not reasons:
-            return json_response({"ready": True, "model": targets[0].model, "version": targets[0].version})
+            return json_response(Serving(model=targets[0].model, version=targets[0].version))
+        status, code, error = NOT_SERVING
         request_id = request.scope["request_id"]
-        error = "predictions cannot be accepted; reasons lists why"
-        return problem(request_id, 503, "SERVICE_NOT_READY", error, ready=False, reasons=reasons)
+        return json_response(NotServing(code=code, error=error, request_id=request_id, reasons=reasons), status)
 
     async def _reasons(self, targets: Sequence[Target]) -> list[str]:
         if self._draining.begun:

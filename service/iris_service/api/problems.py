@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from iris_service import errors
-from iris_service.api.answers import json_response
+from iris_service.api.answers import Problem, json_response
 
 STATUSES: Mapping[type[errors.IrisError], int] = {
     errors.InvalidTensors: 400,
@@ -46,11 +47,17 @@ def problem(
     error: str,
     *,
     headers: Mapping[str, str] | None = None,
-    **details: Any,
+    field: str | None = None,
+    row: int | None = None,
 ) -> Response:
-    """Render an error; `details` (`field`, `reason` ...) appear when they are not None."""
-    body: dict[str, Any] = {"code": code, "status": "error", "error": error, "request_id": request_id}
-    body.update((name, value) for name, value in details.items() if value is not None)
+    """Render an error; it names `field` and `row` when they are not None."""
+    body = Problem(
+        code=code,
+        error=error,
+        request_id=request_id,
+        field=UNSET if field is None else field,
+        row=UNSET if row is None else row,
+    )
     return json_response(body, status, headers)
 
 
@@ -71,8 +78,8 @@ def answer_to(exc: errors.IrisError, request_id: str) -> Response:
         headers = {"Retry-After": str(exc.retry_after_seconds or 1)}
     elif isinstance(exc, errors.Unauthenticated):
         headers = {"WWW-Authenticate": 'Bearer realm="iris"'}
-    status, details = status_of(type(exc)), {"field": exc.field, "row": exc.row}
-    return problem(request_id, status, exc.code, str(exc), headers=headers, **details)
+    status = status_of(type(exc))
+    return problem(request_id, status, exc.code, str(exc), headers=headers, field=exc.field, row=exc.row)
 
 
 async def on_iris_error(request: Request, exc: Exception) -> Response:

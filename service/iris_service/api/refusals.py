@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from iris_service.api.answers import Problem
 from iris_service.config import ApiSettings
 
 
@@ -21,7 +22,7 @@ class Refusal(NamedTuple):
     def answer(self, limits: ApiSettings, request_id: str) -> bytes:
         """Return head and body."""
         error = self.error.format(limits)
-        body = json.dumps({"code": self.code, "status": "error", "error": error, "request_id": request_id}).encode()
+        body = msgspec.json.encode(Problem(code=self.code, error=error, request_id=request_id))
         retry = b"retry-after: 1\r\n" if self.status == 503 else b""
         head = b"content-type: application/json\r\n%sconnection: close\r\ncontent-length: %d\r\n\r\n"
         return STATUS_LINE[self.status] + head % (retry, len(body)) + body

@@ -8,14 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import CANCELLED, NOT_READY, READY, json_response, result_body, server_timing
+from iris_service.api.answers import (
+    CANCELLED,
+    NOT_READY,
+    READY,
+    Accepted,
+    FailedJob,
+    json_response,
+    result_body,
+    server_timing,
+)
 from iris_service.api.cards import Cards
 from iris_service.api.csv_bodies import result_csv
 from iris_service.api.inputs import flower_from_query, read_body, wait_from_query
 from iris_service.api.intake import Intake
 from iris_service.api.negotiation import prefers_csv, reader_of
-from iris_service.api.problems import problem
 from iris_service.config import ApiSettings
+from iris_service.errors import IrisError
 from iris_service.jobs.keys import Target
 from iris_service.schemas import Envelope, Failed
 
@@ -49,7 +58,7 @@ class Predictions:
     async def _submit_query(self, request: Request) -> Response:
         target, card = self._intake.draw()
         flowers = flower_from_query(request.scope["query_string"], self._limits.max_query_bytes, card.signature)
-        return json_response({"job_id": await self._intake.submit(request, flowers, target)})
+        return json_response(Accepted(await self._intake.submit(request, flowers, target)))
 
     async def _submit_body(self, request: Request) -> Response:
         limits = self._limits
@@ -65,7 +74,7 @@ class Predictions:
             job_id = await self._intake.submit(request, flowers, target)
         if envelope is not None:
             return self._answer(request, envelope)
-        return json_response({"job_id": job_id}, 202, {"Location": f"{PREFIX}/result/{job_id}"})
+        return json_response(Accepted(job_id), 202, {"Location": f"{PREFIX}/result/{job_id}"})
 
     async def status(self, request: Request) -> Response:
         envelope = await self._fetch(request)
@@ -99,4 +108,5 @@ class Predictions:
 
 def _failure(request: Request, envelope: Failed) -> Response:
     request_id = request.scope["request_id"]
-    return problem(request_id, 500, "INTERNAL_SERVER_ERROR", envelope.error, reason=envelope.code)
+    failed = FailedJob(code=IrisError.code, error=envelope.error, request_id=request_id, reason=envelope.code)
+    return json_response(failed, 500)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from iris_service.api.answers import CANCELLED, NOT_READY, json_response
+from iris_service.api.answers import CANCELLED, NOT_READY, Accepted, json_response
 from iris_service.api.cards import Cards
 from iris_service.api.inputs import parameters_from_query, read_body, seconds_from
 from iris_service.api.intake import Intake
@@ -20,7 +20,6 @@ from iris_service.api.v2.inflate import inflated
 from iris_service.api.v2.outputs import OUTPUTS, Choice, choices_of, chosen_names, render
 from iris_service.api.v2.reading import JSON_LENGTH_HEADER, read_request
 from iris_service.api.v2.rows import flowers_of
-from iris_service.api.v2.shapes import Accepted
 from iris_service.config import ApiSettings
 from iris_service.jobs.keys import Target
 from iris_service.schemas import Envelope, Failed, FailureCode

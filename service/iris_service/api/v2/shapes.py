@@ -64,12 +64,6 @@ class InferResponse(msgspec.Struct, frozen=True):
     outputs: list[OutputTensor]
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """The answer to `Prefer: respond-async`; `Location` has the rest."""
-
-    job_id: str
-
-
 class Live(msgspec.Struct, frozen=True):
     live: bool = True
 
