@@ -170,7 +170,10 @@ def test_head_asks_but_never_submits(client: TestClient, queue: MemoryQueue) -> 
     assert client.head(f"{STATUS}/{submitted(client, queue)}").status_code == 202
 
 
-@pytest.mark.parametrize(("path", "allow"), [(GETPRED, "GET, POST"), ("/healthz", "GET, HEAD")])
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [(GETPRED, "GET, POST"), ("/healthz", "GET, HEAD"), (f"/v2/jobs/{'0' * 32}", "DELETE, GET, HEAD")],
+)
 def test_options_lists_the_methods(client: TestClient, path: str, allow: str) -> None:
     answer = client.options(path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allow, b"")

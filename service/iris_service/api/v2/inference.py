@@ -75,8 +75,7 @@ class Inference:
         return (
             Route(f"{MODEL}/infer", self.infer, methods=["POST"]),
             Route(f"{VERSION}/infer", self.infer, methods=["POST"]),
-            Route(JOB, self.job),
-            Route(JOB, self.cancel, methods=["DELETE"]),
+            Route(JOB, self.job, methods=["GET", "DELETE"]),  # two routes would tell OPTIONS of the first one only
         )
 
     async def infer(self, request: Request) -> Response:
@@ -96,8 +95,10 @@ class Inference:
         return self._answer(request, envelope, wish._replace(id=wish.id or request.scope["request_id"]))
 
     async def job(self, request: Request) -> Response:
-        """Answer a job as `infer` would have, in JSON; 202 while it has no answer."""
+        """Answer a job as `infer` would have, in JSON; 202 while it has no answer. DELETE cancels it."""
         limits, job_id = self._limits, request.path_params["job_id"]
+        if request.method == "DELETE":
+            return await self._cancel(request, job_id)
         query = request.scope["query_string"]
         parameters = parameters_from_query(query, limits.max_query_bytes, ("wait", "id", "outputs"))
         wish = Wish.from_query(parameters)
@@ -106,8 +107,8 @@ class Inference:
             return json_response(NOT_READY, 202)
         return self._answer(request, envelope, wish._replace(id=wish.id or job_id))
 
-    async def cancel(self, request: Request) -> Response:
-        await self._intake.cancel(request, request.path_params["job_id"])
+    async def _cancel(self, request: Request, job_id: str) -> Response:
+        await self._intake.cancel(request, job_id)
         return json_response(CANCELLED)
 
     async def _body(self, request: Request) -> bytes:
