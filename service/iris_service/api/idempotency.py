@@ -12,7 +12,9 @@ from iris_service.errors import InvalidInput
 from iris_service.schemas import Payload
 
 _HEADER = b"idempotency-key"
-_KEY = re.compile(rb"[ -~]{1,255}")
+KEY_PATTERN = "[!-~]([ -~]{0,253}[!-~])?"
+"""Printable ASCII, 255 at the most; spaces around the value of a header are not part of it."""
+_KEY = re.compile(KEY_PATTERN.encode())
 
 
 def key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

@@ -33,7 +33,12 @@ def seconds_from(parameters: Mapping[str, str], max_seconds: float) -> float:
     """Read `wait` in seconds, 0 when it is absent; raises `InvalidInput`."""
     if "wait" not in parameters:
         return 0.0
-    return Feature("wait", "seconds", 0.0, max_seconds).check(decimal_from_text("wait", parameters["wait"]))
+    return wait_within(max_seconds).check(decimal_from_text("wait", parameters["wait"]))
+
+
+def wait_within(max_seconds: float) -> Feature:
+    """Return what `wait` may be."""
+    return Feature("wait", "seconds", 0.0, max_seconds)
 
 
 def parameters_from_query(query: bytes, max_bytes: int, known: Container[str]) -> dict[str, str]:

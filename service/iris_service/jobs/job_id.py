@@ -29,7 +29,8 @@ from hmac import compare_digest
 from secrets import token_hex
 from uuid import uuid4
 
-_SHAPE = re.compile(r"[0-9a-f]{32}")
+ID_PATTERN = "[0-9a-f]{32}"
+_SHAPE = re.compile(ID_PATTERN)
 _RANDOM_DIGITS = 20
 _OWNER_DIGITS = 12
 
