@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from api_client import GETPRED, RESULT
+from browser.accessibility import is_accessible
+from browser.prefix import behind_a_prefix
 from browser.served import Served, Visit
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 NAME_OF_FOCUSED = "(({ ariaLabel, textContent, id }) => ariaLabel || textContent || id)(document.activeElement)"
-AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def slider(page: Page, name: str) -> Locator:
@@ -65,12 +61,6 @@ def extent(drawn: Locator) -> tuple[float, float]:
     """Height and width in cm."""
     height, width = drawn.evaluate("path => { const { height, width } = path.getBBox(); return [height, width]; }")
     return height, width
-
-
-def is_accessible(page: Page) -> None:
-    found = Axe().run(page, options={"runOnly": AXE_TAGS}).response
-    assert len(found["passes"]) > 20, "axe looked at the page"
-    assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]] == []
 
 
 def fits(page: Page) -> None:
@@ -363,30 +353,6 @@ def test_it_fits_a_narrow_screen_and_keeps_the_answer_in_sight(visit: Visit) -> 
         expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
         fits(page)
         is_accessible(page)
-
-
-@contextmanager
-def behind_a_prefix(url: str, prefix: str) -> Iterator[str]:
-    """An ingress that serves the service below a prefix and takes the prefix off."""
-
-    class Ingress(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            inside = self.path.startswith(prefix)
-            answer = httpx.get(url + self.path.removeprefix(prefix), timeout=30) if inside else httpx.Response(404)
-            self.send_response(answer.status_code)
-            for name in ("content-type", "content-security-policy", "server-timing"):
-                if name in answer.headers:
-                    self.send_header(name, answer.headers[name])
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Ingress) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}{prefix}"
-        server.shutdown()
 
 
 def test_it_works_below_a_path_prefix(visit: Visit, served: Served) -> None:

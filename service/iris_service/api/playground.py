@@ -34,37 +34,39 @@ class File(NamedTuple):
     media_type: str
     etag: str
 
+    @classmethod
+    def of(cls, content: bytes, media_type: str) -> File:
+        return cls(content, media_type, f'"{sha256(content).hexdigest()[:32]}"')
+
 
 class Playground:
     """The files of `page/`, by name."""
 
     def __init__(self) -> None:
-        self._files = _read()
+        self.files = _read()
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
         return (Route("/", self.index), Route("/page/{name}", self.file))
 
     async def index(self, request: Request) -> Response:
-        return _answer(request, self._files[INDEX])
+        return send(request, self.files[INDEX])
 
     async def file(self, request: Request) -> Response:
-        file = self._files.get(request.path_params["name"])
+        file = self.files.get(request.path_params["name"])
         if file is None:
             raise HTTPException(404)
-        return _answer(request, file)
+        return send(request, file)
 
 
 def _read() -> Mapping[str, File]:
     read = {}
     for path in (files("iris_service.api") / "page").iterdir():
-        content = path.read_bytes()
-        etag = f'"{sha256(content).hexdigest()[:32]}"'
-        read[path.name] = File(content, MEDIA_TYPES[PurePath(path.name).suffix], etag)
+        read[path.name] = File.of(path.read_bytes(), MEDIA_TYPES[PurePath(path.name).suffix])
     return read
 
 
-def _answer(request: Request, file: File) -> Response:
+def send(request: Request, file: File) -> Response:
     """Send the file, or 304 to who has it; browsers ask each time, so that a new release is seen at once and whole."""
     headers = {**BROWSER_RULES, "ETag": file.etag, "Cache-Control": "no-cache"}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
