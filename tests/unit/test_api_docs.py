@@ -9,11 +9,15 @@ from typing import get_args
 import pytest
 
 from iris_service.api import problems, refusals
+from iris_service.api.openapi.document import document_of
+from iris_service.api.openapi.parts import Subject
+from iris_service.api.openapi.refused import REASONS
 from iris_service.api.v2.inference import FAILURES, NOT_YET
 from iris_service.api.v2.shapes import MAX_ID_CHARACTERS, MAX_TENSORS
 from iris_service.config import AccessSettings, ApiSettings
 from iris_service.errors import IrisError
 from iris_service.schemas import MAX_OBJECTS, FailureCode
+from versions import committed_card
 
 DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 ROWS = {
@@ -36,13 +40,23 @@ def test_every_error_is_documented_with_its_status_and_no_other_is() -> None:
     assert known == ROWS
 
 
+def test_the_openapi_document_has_these_errors_and_no_others() -> None:
+    documented = set()
+    for mode in ("none", "api-key", "tokenreview"):
+        subject = Subject(committed_card(), ApiSettings(), AccessSettings(mode=mode), "0", has_metrics=True)
+        for name, response in document_of(subject)["components"]["responses"].items():
+            codes = response["content"]["application/json"]["schema"]["properties"]["code"]["enum"]
+            documented |= {(int(name[:3]), code) for code in codes}
+    assert documented == ROWS
+
+
 def test_every_reason_of_a_failed_job_has_a_status_of_its_own_under_v2() -> None:
     assert set(FAILURES) == {*get_args(FailureCode)} - {"CANCELLED"}, "that one is no fault: 410"
 
 
 @pytest.mark.parametrize("reason", sorted({*get_args(FailureCode)} - {"CANCELLED"}))
-def test_every_reason_of_a_failed_job_is_documented(reason: str) -> None:
-    assert f"| `{reason}` |" in DOCS
+def test_every_reason_of_a_failed_job_is_documented_in_the_words_of_the_openapi_document(reason: str) -> None:
+    assert f"| `{reason}` | {REASONS[reason]} |" in DOCS
 
 
 def test_the_limits_are_documented_with_their_defaults() -> None:

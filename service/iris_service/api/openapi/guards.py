@@ -1,0 +1,40 @@
+"""Who may ask, as `access` decides it by the settings, and what is refused before any page is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iris_service import errors
+from iris_service.api import access
+from iris_service.api.openapi.parts import Operation, Subject
+from iris_service.api.openapi.refused import FAULT, below_pages, refused
+
+
+def is_public(path: str) -> bool:
+    """Return whether nobody is asked for a key there."""
+    return path in access.FREE | access.OPEN or path.startswith(access.OPEN_FOLDER)
+
+
+def guarded(operation: Operation, subject: Subject) -> Operation:
+    """Return an operation that may also be refused as any request may."""
+    kinds: tuple[type[errors.IrisError], ...] = ()
+    if operation.path not in access.FREE:
+        kinds += (errors.TooManyRequests,)
+    if schemes(subject) and not is_public(operation.path):
+        kinds += (errors.Unauthenticated,)
+        if subject.access.mode == "tokenreview":
+            kinds += (errors.AuthenticationUnavailable,)
+    more = (*refused(*kinds), *below_pages(subject.limits), FAULT)
+    return operation._replace(refusals=(*operation.refusals, *more))
+
+
+def schemes(subject: Subject) -> dict[str, Any]:
+    """Return the ways to show who one is, none where nobody is asked: `IRIS_AUTH`."""
+    if subject.access.mode == "none":
+        return {}
+    bearer = {"type": "http", "scheme": "bearer", "description": "An API key is asked for."}
+    if subject.access.mode == "tokenreview":
+        says = f"A Kubernetes ServiceAccount's token for the audience `{subject.access.audience}` is asked for."
+        bearer |= {"bearerFormat": "JWT", "description": says}
+    header = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, in another header."}
+    return {"bearer": bearer, "header": header}
