@@ -17,6 +17,7 @@ from iris_service.api.description import Descriptions
 from iris_service.api.draining import Draining
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
+from iris_service.api.openapi.reference import Reference
 from iris_service.api.playground import Playground
 from iris_service.api.probes import MetricsPage, Probes
 from iris_service.api.problems import HANDLERS
@@ -71,6 +72,7 @@ def create_app(
             *Catalogue(queue, cards, settings.api, version("iris-serving")).routes,
             *Probes(queue, cards, settings.model.name, draining, own_page).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
+            *Reference(queue, cards, settings, version("iris-serving")).routes,
             *Playground().routes,
         ],
         middleware=[
