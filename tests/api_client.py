@@ -1,19 +1,24 @@
-"""The API without a socket, over a queue in memory."""
+"""The API without a socket, over a queue in memory. Every answer is held against the OpenAPI document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from cards import card_of
+from conformance import Conformance
 from iris_service.api.app import create_app
 from iris_service.api.cards import Cards
+from iris_service.api.openapi.document import document_of
+from iris_service.api.openapi.parts import Subject
 from iris_service.config import Settings
 from iris_service.errors import ModelRejected
-from iris_service.model.card import Card
+from iris_service.model.card import Card, card_from_json, card_to_json
 from iris_service.telemetry import ApiMetrics
 from memory_queue import MemoryQueue
 
@@ -37,6 +42,24 @@ class OneCard:
         return self._card
 
 
+class CheckedClient(TestClient):
+    """Fails when an answer is not documented: status, code, headers, media type or shape."""
+
+    conformance: Conformance
+
+    def request(self, method: str, url: Any, **options: Any) -> Any:
+        answer = super().request(method, url, **options)
+        self.conformance.check(method, answer.request.url.path, answer)
+        return answer
+
+
+@lru_cache
+def conformance(card: bytes, settings: Settings) -> Conformance:
+    has_metrics = settings.metrics.port is None
+    subject = Subject(card_from_json(card), settings.api, settings.access, "0", has_metrics)
+    return Conformance(document_of(subject))
+
+
 @contextmanager
 def api_client(
     queue: MemoryQueue, card: Card | ModelRejected | None = None, settings: Settings | None = None
@@ -44,5 +67,7 @@ def api_client(
     metrics = ApiMetrics(CollectorRegistry())
     cards = Cards(queue, OneCard(card or card_of()))  # type: ignore[arg-type]
     app = create_app(queue, cards, settings or Settings(), metrics)  # type: ignore[arg-type]
-    with TestClient(app) as client:
+    with CheckedClient(app) as client:
+        described = card_of() if card is None or isinstance(card, ModelRejected) else card
+        client.conformance = conformance(card_to_json(described), settings or Settings())
         yield client
