@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rq.worker.base import BaseWorker
 
 import iris_service.jobs.worker as worker_module
 from iris_service.config import JobSettings, RedisSettings
+from iris_service.jobs.client import connect
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import QUEUES, TASK, Target, job_key, queue_keys, result_key
 from iris_service.jobs.quiet_worker import SUSPENSION_SECONDS, QuietWorker
@@ -58,16 +60,22 @@ def submit(server: Valkey, count: int, **settings: Any) -> list[str]:
     return asyncio.run(run())
 
 
-@pytest.fixture
-def worker(valkey: redis.Redis) -> Iterator[IrisWorker]:
+@contextmanager
+def worker_here(client: redis.Redis) -> Iterator[IrisWorker]:
     """A worker in this process, to be run in burst mode; the signal handlers of the test stay."""
     kept = [(signum, signal.getsignal(signum)) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
-    made = IrisWorker(valkey, StubModel(), JobSettings(), 256, frozenset({"time.sleep"}))
+    made = IrisWorker(client, StubModel(), JobSettings(), 256, frozenset({"time.sleep"}))
     made.watchdog = Watchdog(0, made.renew_leases, made.answer_hung)
     made.on_outcomes = Reporter(WorkerMetrics(CollectorRegistry(), model="stub", version="1", digest="d"))
     yield made
     for signum, handler in kept:
         signal.signal(signum, handler)
+
+
+@pytest.fixture
+def worker(valkey: redis.Redis) -> Iterator[IrisWorker]:
+    with worker_here(valkey) as made:
+        yield made
 
 
 def test_the_installed_rq_is_the_pinned_one() -> None:
@@ -249,6 +257,25 @@ def test_a_stop_asked_for_while_the_worker_waits_is_heard_between_two_moves(
     worker.work()
     assert worker._stop_requested
     assert time.monotonic() - started < 10
+
+
+def test_a_queue_that_goes_away_before_the_worker_has_registered_is_waited_for(own_valkey: Valkey) -> None:
+    back = threading.Timer(0.5, own_valkey.start)
+    with connect(RedisSettings(url=own_valkey.url)) as client, worker_here(client) as worker:
+        worker.card = b"{}"
+        own_valkey.kill()
+        back.start()
+        worker.work(burst=True)
+        back.join()
+        assert client.exists("iris:card:stub@1"), "it has registered"
+
+
+def test_a_stop_asked_for_before_the_worker_could_register_is_heeded(own_valkey: Valkey) -> None:
+    with connect(RedisSettings(url=own_valkey.url)) as client, worker_here(client) as worker:
+        own_valkey.kill()
+        worker.early_signals = [signal.SIGTERM]
+        worker.work()
+        assert worker._stop_requested
 
 
 def test_the_lua_files_name_no_key_the_page_of_keys_does_not() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from types import FrameType
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ class QuietWorker(SimpleWorker):
             try:
                 return ask()
             except RedisError as exc:
-                if self._stop_requested:
+                if self._stop_requested or self.early_signals:
                     self._redis_lost = True
                     raise StopRequested from exc
                 if tries % _COMPLAIN_EVERY == 0:
@@ -90,7 +91,16 @@ class QuietWorker(SimpleWorker):
 
     def register_birth(self) -> None:
         """Register, or go without: a Redis whose memory or disk is full refuses the entry, but work empties it."""
+        with suppress(StopRequested):  # the loop, which comes next, heeds it
+            self.patiently(self._register)
+
+    def subscribe(self) -> None:
+        with suppress(StopRequested):
+            self.patiently(super().subscribe)
+
+    def _register(self) -> None:
         try:
+            self._redis.delete(self.key)  # a name drawn by chance: only a try whose reply was lost can have used it
             super().register_birth()  # type: ignore[no-untyped-call]
             self._redis.sadd(KNOWN_QUEUES, self.queues[0].name)
             if self.card:

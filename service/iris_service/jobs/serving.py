@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import structlog
-from redis import Redis
 from redis.exceptions import RedisError
 
 from iris_service.config import Settings
@@ -23,6 +23,7 @@ from iris_service.tracing.spans import NoSpans, Spans
 REJECTION_SECONDS = 3600
 """How long a refusal is remembered for the operator; a worker that is started again refuses again."""
 
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -44,11 +45,12 @@ def run_worker(
     spans = spans or NoSpans()
     early_signals = _note_signals()
     client = connect(settings.redis)
-    if not _wait_for(client, early_signals):
-        return 0
-    worker = IrisWorker(
-        client, model, settings.jobs, settings.worker.batch_size, frozenset(settings.worker.extra_tasks)
+    tasks = frozenset(settings.worker.extra_tasks)
+    worker = _once_redis_answers(
+        lambda: IrisWorker(client, model, settings.jobs, settings.worker.batch_size, tasks), early_signals
     )
+    if worker is None:
+        return 0
     worker.on_outcomes = Reporter(metrics, observe, spans)
     worker.on_progress = on_progress
     worker.early_signals = early_signals
@@ -80,16 +82,15 @@ def _note_signals() -> list[int]:
     return received
 
 
-def _wait_for(client: Redis, stopping: Sequence[int]) -> bool:
-    """Wait until Redis answers; False when asked to stop before that."""
+def _once_redis_answers(make: Callable[[], T], stopping: Sequence[int]) -> T | None:
+    """Return what can only be made with Redis; None when asked to stop before that."""
     complained = False
     while not stopping:
         try:
-            client.ping()
-            return True
+            return make()
         except RedisError as exc:
             if not complained:
                 _log.warning("waiting for redis", reason=str(exc)[:200])
                 complained = True
             time.sleep(0.2)
-    return False
+    return None

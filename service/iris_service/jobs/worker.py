@@ -3,7 +3,7 @@
 What of RQ 3.0 is relied on here and in `jobs.quiet_worker`, and held by `tests/integration/test_rq_contract.py`:
 - overridden: `Worker.execute_job`, `.dequeue_job_and_maintain_ttl`, `.request_stop`, `.heartbeat`, `.set_state`,
   `.run_maintenance_tasks`, `.check_for_suspension`, `.register_birth`,
-  `.register_death`, `.teardown`, `.unsubscribe`, `.connection_timeout`; `Job.restore`, `Job.func`
+  `.register_death`, `.teardown`, `.subscribe`, `.unsubscribe`, `.connection_timeout`; `Job.restore`, `Job.func`
 - used though private: `Worker._stop_requested`, `Worker._shutdown_requested_date`, `Worker._state`,
   `Worker._install_signal_handlers` (overridden)
 - key names and job fields: `jobs.keys` and `lua/`
