@@ -54,7 +54,7 @@ def test_going_back_to_a_recent_version_takes_neither_steps_nor_proof(stage: Sta
         wait_until(lambda: stage.operated.route("back") == {"2": 100}, 30, "version 2", stage.operated.last_words)
         proofs = proven(stage, "back")
         stage.apply("back", "1", rollout=ENDLESS_CANARY)
-        wait_until(lambda: stage.operated.route("back") == {"1": 100}, 15, "version 1", stage.operated.last_words)
+        wait_until(lambda: stage.operated.route("back") == {"1": 100}, 30, "version 1", stage.operated.last_words)
         stage.operated.wait_ready("back")
     assert routes(stage, "back") == [{"1": 100}, {"1": 50, "2": 50}, {"2": 100}, {"1": 100}]
     assert proven(stage, "back") == proofs == 2

@@ -205,7 +205,7 @@ class Rig:
         assert counts.get("done", 0) == outcomes["done"], f"I5: {counts}, {outcomes}"
         assert counts.get("expired", 0) == outcomes["EXPIRED"], f"I5: {counts}, {outcomes}"
         assert counts.get("cancelled", 0) == outcomes["CANCELLED"], f"I5: {counts}, {outcomes}"
-        wait_until(lambda: self._reported() == self._of_interest(counts), 5, "I5: the API reports the same counts")
+        wait_until(lambda: self._reported() == self._of_interest(counts), 30, "I5: the API reports the same counts")
 
     def _reported(self) -> dict[str, int]:
         return self._of_interest(self.caller.reading().queue(TARGET).outcomes)

@@ -42,7 +42,7 @@ def test_f25_a_running_job_is_answered_in_vain_and_its_batch_is_not(make_rig: Ma
     rig = make_rig()
     rig.start_worker()
     ids = rig.caller.submit(SLOW, *[SLOW] * 5)
-    wait_until(lambda: rig.open_work()["running"] >= 5, 10, "a batch is running")
+    wait_until(lambda: rig.open_work()["running"] >= 5, 30, "a batch is running")
     assert rig.caller.cancel(ids[-1])
     assert rig.caller.cancel(ids[-1]), "again is fine"
     assert rig.code_of(ids[-1]) == "CANCELLED"
@@ -56,7 +56,7 @@ def test_f25_a_cancelled_job_whose_worker_dies_is_given_to_nobody(make_rig: Make
     rig.start_recovery()
     victim = rig.start_worker()
     job_id = rig.caller.submit(*[SLOW] * 3)[-1]
-    wait_until(lambda: rig.redis.hexists(job_key(job_id), "execution"), 10, "the victim has it")
+    wait_until(lambda: rig.redis.hexists(job_key(job_id), "execution"), 30, "the victim has it")
     victim.send_signal(signal.SIGSTOP)
     assert rig.caller.cancel(job_id)
     victim.kill()
@@ -71,7 +71,7 @@ def test_f25_a_job_cancelled_between_list_and_claim_is_passed_over(make_rig: Mak
     rig.start_recovery()
     victim = rig.start_worker("--at", "dequeued", "--do", "hang")
     [job_id] = rig.caller.submit(ROW)
-    wait_until(lambda: rig.open_work()["intermediate"], 10, "the victim has taken it")
+    wait_until(lambda: rig.open_work()["intermediate"], 30, "the victim has taken it")
     assert rig.caller.cancel(job_id)
     victim.kill()
     rig.settle(seconds=15)

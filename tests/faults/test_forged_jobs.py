@@ -91,7 +91,7 @@ def test_forged_jobs_run_nothing_call_nobody_and_stop_no_worker(
         for number, fields in enumerate(forged):
             _put(rig, f"forged{number}", fields)
             answered = rig.counts().get("done", 0)
-            wait_until(lambda so_far=answered: rig.counts().get("done", 0) > so_far, 15, "good jobs go on")
+            wait_until(lambda so_far=answered: rig.counts().get("done", 0) > so_far, 30, "good jobs go on")
     wait_until(lambda: not any(rig.open_work().values()), 30, "forged jobs are out of the way")
     assert worker.poll() is None
     assert not marker.exists()

@@ -117,7 +117,7 @@ def test_f11_behind_a_dead_router_callers_hear_within_two_seconds_and_workers_co
         time.sleep(4)
         proxy.holed = False
         again = len(rig.caller.accepted)
-        wait_until(lambda: len(rig.caller.accepted) > again, 10, "jobs are accepted again")
+        wait_until(lambda: len(rig.caller.accepted) > again, 30, "jobs are accepted again")
     assert set(rig.caller.refused) == {QueueUnavailable.__name__}
     assert caller.slowest_refusal_seconds < 3
     rig.settle(seconds=35)

@@ -61,7 +61,7 @@ def test_f15_jobs_that_turn_corrupt_in_a_dying_workers_hands_are_answered(make_r
     rig.start_recovery()
     victim = rig.start_worker("--at", "answered", "--do", "hang")
     ids = rig.caller.submit(*rows(8))
-    wait_until(lambda: rig.open_work()["running"] == 8, 10, "the victim has them all")
+    wait_until(lambda: rig.open_work()["running"] == 8, 30, "the victim has them all")
     victim.kill()
     gone = [_overwrite(rig, ids[0]), _vanish(rig, ids[1]), _write(rig, ids[2], "retries_left", b"many")]
     _abandon_foreign_job(rig, status=b"enchanted")
@@ -101,7 +101,7 @@ def test_f16_a_recovery_whose_clock_is_wrong_takes_no_running_job_away(make_rig:
     rig.start_recovery("--clock-shift", str(shift_seconds))
     rig.start_worker()
     with rig.caller.load(flowers(random.Random(16), slow_share=0.05), callers=4, pause_seconds=0.05):
-        wait_until(lambda: rig.open_work()["running"], 10, "jobs are running")
+        wait_until(lambda: rig.open_work()["running"], 30, "jobs are running")
         foreign = _abandon_foreign_job(rig)  # RQ's own cleanup of the queue would go by that clock
         time.sleep(3)
     rig.settle()
@@ -115,7 +115,7 @@ def test_recovery_killed_at_work_is_followed_by_another_that_finishes(make_rig: 
     rig.start_recovery()
     victim = rig.start_worker("--at", "answered", "--do", "hang")
     rig.caller.submit(*rows(5))
-    wait_until(lambda: rig.open_work()["running"], 10, "the victim has jobs")
+    wait_until(lambda: rig.open_work()["running"], 30, "the victim has jobs")
     victim.kill()
     assert rig.recovery is not None
     rig.recovery.send_signal(signal.SIGKILL)
@@ -129,7 +129,7 @@ def test_a_job_nobody_takes_is_answered_expired_without_any_worker(make_rig: Mak
     rig = make_rig(job_deadline_seconds=1)
     rig.start_recovery()
     ids = rig.caller.submit(*rows(5))
-    wait_until(lambda: all(rig.code_of(job_id) == "EXPIRED" for job_id in ids), 15, "all are answered")
+    wait_until(lambda: all(rig.code_of(job_id) == "EXPIRED" for job_id in ids), 30, "all are answered")
     rig.start_worker()  # passes over what is left of them on the queue
     rig.settle()
     rig.assert_invariants(errors=dict.fromkeys(ids, "EXPIRED"))

@@ -43,7 +43,7 @@ def test_f02_a_worker_lost_between_dequeue_and_claim_strands_nothing(make_rig: M
     victim = rig.start_worker("--at", "dequeued", "--do", fault)
     rig.caller.submit(*slow_rows(3))
     if fault == "hang":
-        wait_until(lambda: rig.open_work()["intermediate"], 10, "the victim holds a job")
+        wait_until(lambda: rig.open_work()["intermediate"], 30, "the victim holds a job")
         victim.kill()
     assert rig.exit_code(victim) == -signal.SIGKILL
     rig.start_worker()
@@ -87,7 +87,7 @@ def test_f04_a_second_sigterm_ends_the_job_and_another_worker_answers_it_once(ma
     rig.start_recovery()
     worker = rig.start_worker()
     rig.caller.submit(*slow_rows(10))
-    wait_until(lambda: rig.open_work()["running"], 10, "the worker has jobs")
+    wait_until(lambda: rig.open_work()["running"], 30, "the worker has jobs")
     in_hand = rig.open_work()["running"]
     worker.terminate()
     time.sleep(1.2)  # the second signal of a pair within a second is ignored: a pool may send it twice
@@ -104,13 +104,13 @@ def test_f05_a_worker_that_wakes_up_after_its_lease_changes_no_answer(make_rig: 
     rig.start_recovery()
     sleeper = rig.start_worker()
     rig.caller.submit(*slow_rows(5))
-    wait_until(lambda: rig.open_work()["running"], 10, "the sleeper has jobs")
+    wait_until(lambda: rig.open_work()["running"], 30, "the sleeper has jobs")
     sleeper.send_signal(signal.SIGSTOP)
     rig.start_worker()
     rig.settle(seconds=25)
     before = rig.results()
     sleeper.send_signal(signal.SIGCONT)
-    wait_until(lambda: rig.counts().get("refused"), 10, "the late answers are refused")
+    wait_until(lambda: rig.counts().get("refused"), 30, "the late answers are refused")
     assert rig.results() == before
     rig.assert_invariants()
 

@@ -75,7 +75,7 @@ def test_api_worker_and_recovery_need_no_more_than_their_users_may(rig: Rig) -> 
     worker_url = url(rig, "iris-worker")
     rig.start_recovery(url=worker_url)
     caller = rig.caller_at(url(rig, "iris-api"))
-    wait_until(lambda: caller.reading().redis_up, 10, "the API reads lengths, counts and memory")
+    wait_until(lambda: caller.reading().redis_up, 30, "the API reads lengths, counts and memory")
     rows = [row for row, _ in zip(flowers(random.Random(1)), range(50), strict=False)]
     assert caller.submit_keyed(b"order-7", rows[0])
     poison = caller.submit(*rows, (KILLS, 1.0, 1.0, 1.0))[-1]
