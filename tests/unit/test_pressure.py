@@ -12,6 +12,7 @@ from iris_service.jobs.pressure import (
     QueueReading,
     ServerReading,
     age_seconds,
+    outage_retry_seconds,
     retry_after_seconds,
     smoothed_rate,
 )
@@ -32,6 +33,11 @@ def test_a_refused_caller_comes_back_when_the_backlog_is_gone(
 ) -> None:
     reading = QueueReading(waiting=waiting, running=running, answered_per_second=rate)
     assert retry_after_seconds(reading, chance) == seconds
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 5), (0.5, 8), (1.0, 10)])
+def test_after_an_outage_refused_callers_do_not_all_come_back_at_once(chance: float, seconds: int) -> None:
+    assert outage_retry_seconds(chance) == seconds
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1e6), st.floats(0, 1))

@@ -24,7 +24,7 @@ from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
 from iris_service.jobs.job_id import new_id
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
-from iris_service.jobs.pressure import UNMEASURED_RETRY_SECONDS, retry_after_seconds
+from iris_service.jobs.pressure import outage_retry_seconds, retry_after_seconds
 from iris_service.jobs.watch import Observation, Watch
 from iris_service.schemas import Envelope, Failed, Payload, envelope_from_json, envelope_to_json
 
@@ -184,7 +184,8 @@ class JobQueue:
 
     def _unavailable(self, exc: Exception) -> QueueUnavailable:
         _log.warning("queue unavailable", reason=f"{type(exc).__name__}: {exc}"[:200])
-        return QueueUnavailable("the queue cannot be used right now", retry_after_seconds=UNMEASURED_RETRY_SECONDS)
+        seconds = outage_retry_seconds(random.random())  # noqa: S311  jitter, not a secret
+        return QueueUnavailable("the queue cannot be used right now", retry_after_seconds=seconds)
 
     def _retry_after(self, target: Target) -> int:
         return retry_after_seconds(self._watch.seen.queue(target), random.random())  # noqa: S311  jitter, not a secret

@@ -80,6 +80,11 @@ def retry_after_seconds(reading: QueueReading, chance: float) -> int:
     return max(1, round(min(LONGEST_RETRY_SECONDS, seconds * (1 + chance / 4))))
 
 
+def outage_retry_seconds(chance: float) -> int:
+    """Return 5 to 10 whole seconds by `chance` from 0 to 1: nobody knows how long, but all were refused at once."""
+    return round(UNMEASURED_RETRY_SECONDS * (1 + chance))
+
+
 def smoothed_rate(previous: float, answered: int, backlog: int, seconds: float) -> float:
     """Return the moving average of answers a second: half of it is the last interval.
 
