@@ -12,6 +12,7 @@ from iris_service.jobs.pressure import (
     QueueReading,
     ServerReading,
     age_seconds,
+    memory_retry_seconds,
     outage_retry_seconds,
     retry_after_seconds,
     smoothed_rate,
@@ -33,6 +34,16 @@ def test_a_refused_caller_comes_back_when_the_backlog_is_gone(
 ) -> None:
     reading = QueueReading(waiting=waiting, running=running, answered_per_second=rate)
     assert retry_after_seconds(reading, chance) == seconds
+
+
+@pytest.mark.parametrize(
+    ("waiting", "chance", "seconds"), [(0, 0.0, LONGEST_RETRY_SECONDS), (0, 1.0, 45), (1000, 0.0, 10)]
+)
+def test_where_only_answers_fill_redis_nobody_is_told_to_come_back_at_once(
+    waiting: int, chance: float, seconds: int
+) -> None:
+    reading = QueueReading(waiting=waiting, answered_per_second=100.0)
+    assert memory_retry_seconds(reading, chance) == seconds
 
 
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 5), (0.5, 8), (1.0, 10)])

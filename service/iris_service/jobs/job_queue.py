@@ -24,7 +24,7 @@ from iris_service.jobs.client import connect_async, stop_if_cancelled
 from iris_service.jobs.coalescer import Coalescer
 from iris_service.jobs.job_id import new_id
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
-from iris_service.jobs.pressure import outage_retry_seconds, retry_after_seconds
+from iris_service.jobs.pressure import memory_retry_seconds, outage_retry_seconds, retry_after_seconds
 from iris_service.jobs.watch import Observation, Watch
 from iris_service.schemas import Envelope, Failed, Payload, envelope_from_json, envelope_to_json
 
@@ -94,7 +94,8 @@ class JobQueue:
         something else; `QueueFull`, `TryLater` (Redis is short of memory) or `QueueUnavailable` within two seconds.
         """
         if self._watch.seen.memory_ratio >= self._jobs.memory_limit_ratio:
-            raise TryLater("the queue is short of memory", retry_after_seconds=self._retry_after(target))
+            seconds = memory_retry_seconds(self._watch.seen.queue(target), random.random())  # noqa: S311  jitter
+            raise TryLater("the queue is short of memory", retry_after_seconds=seconds)
         coalescer = self._submissions.get(target)
         if coalescer is None:
             coalescer = self._submissions[target] = Coalescer(partial(self._flush_submissions, target.queue))

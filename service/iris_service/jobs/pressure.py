@@ -80,6 +80,16 @@ def retry_after_seconds(reading: QueueReading, chance: float) -> int:
     return max(1, round(min(LONGEST_RETRY_SECONDS, seconds * (1 + chance / 4))))
 
 
+def memory_retry_seconds(reading: QueueReading, chance: float) -> int:
+    """Return when to come back to a Redis without room: with the backlog, which takes some of it along.
+
+    Where nothing waits it is answers that fill it, and they go when they expire: 45 to 60 s by `chance`.
+    """
+    if reading.waiting + reading.running:
+        return retry_after_seconds(reading, chance)
+    return round(LONGEST_RETRY_SECONDS * (1 - chance / 4))
+
+
 def outage_retry_seconds(chance: float) -> int:
     """Return 5 to 10 whole seconds by `chance` from 0 to 1: nobody knows how long, but all were refused at once."""
     return round(UNMEASURED_RETRY_SECONDS * (1 + chance))
