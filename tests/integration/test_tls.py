@@ -30,8 +30,14 @@ class TlsServer:
         server = program("redis-server")
         self.ca = folder / "ca.crt"
         (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = dn\n[dn]\n")
-        openssl(folder, "ca", "/CN=ca", "basicConstraints=critical,CA:TRUE")
-        openssl(folder, "server", "/CN=redis", "subjectAltName=DNS:localhost", "-CA", "ca.crt", "-CAkey", "ca.key")
+        authority = ("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign", "subjectKeyIdentifier=hash")
+        openssl(folder, "ca", authority)  # all of it by the book: Python checks that from 3.13 on
+        server_is = (
+            "subjectAltName=DNS:localhost",
+            "authorityKeyIdentifier=keyid",
+            "keyUsage=critical,digitalSignature",
+        )
+        openssl(folder, "server", server_is, "-CA", "ca.crt", "-CAkey", "ca.key")
         self.port = free_port()
         options = {
             "port": "0", "tls-port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "save": "",
@@ -52,9 +58,10 @@ class TlsServer:
             return False
 
 
-def openssl(folder: Path, name: str, subject: str, extension: str, *signer: str) -> None:
+def openssl(folder: Path, name: str, extensions: tuple[str, ...], *signer: str) -> None:
     files = ("-keyout", f"{name}.key", "-out", f"{name}.crt", "-config", "openssl.cnf")
-    command = ["openssl", "req", "-x509", *SUBJECTS, *files, "-subj", subject, "-addext", extension, *signer]
+    more = [word for extension in extensions for word in ("-addext", extension)]
+    command = ["openssl", "req", "-x509", *SUBJECTS, *files, "-subj", f"/CN={name}", *more, *signer]
     subprocess.run(command, cwd=folder, capture_output=True, check=True)
 
 
