@@ -142,6 +142,11 @@ class Card(_Strict, frozen=True):
                 return artifact
         raise ModelRejected(f"{self.model} {self.version} has no {artifact_format} artifact")
 
+    def served_as(self, artifact_format: str) -> Card:
+        """The card with no other artifact than the one that is served: what a worker publishes."""
+        served = {known: artifact for known, artifact in self.artifacts.items() if known == artifact_format}
+        return msgspec.structs.replace(self, artifacts=served)
+
     @property
     def golden_rows(self) -> tuple[Row, ...]:
         return tuple(gold.row for gold in self.golden)

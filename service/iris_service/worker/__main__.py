@@ -55,7 +55,7 @@ def serve(settings: Settings) -> int:
         model,
         metrics,
         heart.beat,
-        card_to_json(model.card),
+        card_to_json(model.card.served_as(settings.model.artifact_format)),
         drift.observe,
         open_spans(settings.tracing, "worker"),
     )
