@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from iris_service.api.crowd import Crowd
 from iris_service.api.refusals import BAD, CROWDED, FULL, LARGE_HEAD, SLOW, Refusal
 from iris_service.api.timer import Timer
+from iris_service.api.together import Together
 from iris_service.config import ApiSettings
 
 _UVICORN = "uvicorn.error.connection"
@@ -65,7 +66,8 @@ class Connection(HttpToolsProtocol):
     # --- the life of a connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        self._together = Together(transport, self.loop)
+        super().connection_made(self._together)  # type: ignore[arg-type]
         if self._crowd.join(self):
             self._receiving.start(self._limits.receive_seconds, self._refuse, SLOW)
         else:
@@ -148,6 +150,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._together.flush()
         super().on_response_complete()
         if self._body_bytes:
             self._release_body()
