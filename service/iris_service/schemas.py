@@ -197,7 +197,7 @@ class Answered(msgspec.Struct, frozen=True, tag="done", tag_field="state", omit_
 
 def likeliest(row: Row) -> int:
     """Return the index of the most probable class, the first of equals."""
-    return max(range(len(row)), key=row.__getitem__)
+    return row.index(max(row))
 
 
 def answer_columns(classes: Sequence[str]) -> list[str]:

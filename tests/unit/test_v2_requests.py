@@ -40,7 +40,7 @@ def body(*inputs: Any, **more: Any) -> bytes:
     return json.dumps({"inputs": list(inputs), **more}).encode()
 
 
-def rows_of(sent: bytes, json_length: str | None = None, max_rows: int = 2) -> list[list[float]]:
+def rows_of(sent: bytes, json_length: bytes | None = None, max_rows: int = 2) -> list[list[float]]:
     flowers = flowers_of(read_request(sent, json_length, SIGNATURE), max_rows, SIGNATURE)
     assert flowers.many
     return [list(row) for row in flowers.rows]
@@ -76,9 +76,9 @@ def sized(size: Any, **changes: Any) -> dict[str, Any]:
     return table(data=..., parameters={"binary_data_size": size}, **changes)
 
 
-def with_bytes(*inputs: Any, tail: bytes) -> tuple[bytes, str]:
+def with_bytes(*inputs: Any, tail: bytes) -> tuple[bytes, bytes]:
     head = body(*inputs)
-    return head + tail, str(len(head))
+    return head + tail, str(len(head)).encode()
 
 
 def test_bytes_follow_the_json_in_the_order_of_the_inputs() -> None:
@@ -94,12 +94,12 @@ def test_bytes_follow_the_json_in_the_order_of_the_inputs() -> None:
 
 
 def test_a_request_may_be_nothing_but_the_bytes_of_one_row() -> None:
-    assert rows_of(RAW[:32], "0") == ROWS[:1]
-    asked = read_request(RAW[:32], "0", SIGNATURE)
+    assert rows_of(RAW[:32], b"0") == ROWS[:1]
+    asked = read_request(RAW[:32], b"0", SIGNATURE)
     assert all(choice.binary for choice in choices_of(asked.request))
     for wrong in (b"", RAW[:31], RAW[:33], RAW):
         with pytest.raises(InvalidTensors, match="takes 32 bytes"):
-            rows_of(wrong, "0")
+            rows_of(wrong, b"0")
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_a_request_may_be_nothing_but_the_bytes_of_one_row() -> None:
 )  # fmt: skip
 def test_a_length_of_the_json_that_cannot_be_is_refused(length: str) -> None:
     with pytest.raises(InvalidTensors, match="Inference-Header-Content-Length"):
-        rows_of(body(table()), length)
+        rows_of(body(table()), length.encode())
 
 
 def test_a_length_that_cuts_the_json_leaves_none() -> None:
     with pytest.raises(MalformedBody):
-        rows_of(body(table()), "10")
+        rows_of(body(table()), b"10")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from iris_service.errors import BodyTooLarge, InvalidInput, QueryTooLong, TooManyRows
 from iris_service.schemas import Feature, Row, Signature, decimal_from_text, parse_json, shown
@@ -74,15 +74,22 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """Read the body of a request; raises `BodyTooLarge` as soon as that is known."""
-    # refused by its length before a client that sent Expect: 100-continue sends any of it
-    if int(request.headers.get("content-length", "0")) > max_bytes:
-        raise _too_large(max_bytes)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
+    for name, value in request.scope["headers"]:
+        # refused by its length before a client that sent Expect: 100-continue sends any of it
+        if name == b"content-length" and int(value) > max_bytes:
             raise _too_large(max_bytes)
-    return bytes(body)
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:  # request.stream() does the same, in twice the time that all of this takes
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

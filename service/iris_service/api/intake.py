@@ -6,8 +6,7 @@ Knows nothing of paths or shapes; pages read requests and render answers, and do
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
 from starlette.requests import Request
 
@@ -27,6 +26,18 @@ QUICK_SECONDS = 0.1
 """Most answers come sooner; only who waits longer is watched for hanging up, which costs as much as the answer."""
 
 
+class _Refusals(AbstractContextManager[None]):
+    """Made once: a generator for every request would cost as much as reading its JSON."""
+
+    def __init__(self, metrics: ApiMetrics) -> None:
+        self._metrics = metrics
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _where: object) -> None:
+        # a job that is gone while its caller waited had been accepted
+        if isinstance(exc, IrisError) and not isinstance(exc, JobCancelled | JobNotFound):
+            self._metrics.refused(exc.code)
+
+
 class Intake:
     """The one way from a request to a job and back."""
 
@@ -35,6 +46,7 @@ class Intake:
         self._cards = cards
         self._metrics = metrics
         self._waiting = waiting
+        self._refusals = _Refusals(metrics)
 
     def draw(self, model: str = "", version: str = "") -> tuple[Target, Card]:
         """Return the version that takes this request, and its card: the named one, or one drawn by the route's shares.
@@ -44,16 +56,9 @@ class Intake:
         target = self._queue.observe().target(model, version) if version else self._queue.pick(model)
         return target, self._cards.of(target)
 
-    @contextmanager
-    def refusals_counted(self) -> Iterator[None]:
+    def refusals_counted(self) -> AbstractContextManager[None]:
         """Count what is refused inside, whether the caller or the queue is to blame."""
-        try:
-            yield
-        except (JobCancelled, JobNotFound):  # while its caller waited: it had been accepted
-            raise
-        except IrisError as exc:
-            self._metrics.refused(exc.code)
-            raise
+        return self._refusals
 
     async def submit(self, request: Request, flowers: Flowers, target: Target) -> str:
         """Commit a job for `target` and return its id; an idempotency key that is known leads to the job it stands for.

@@ -37,6 +37,7 @@ FAILURES: Mapping[FailureCode, int] = {
     "EXPIRED": 504,
 }
 """The status of a failed job, whose reason is the code of the error here."""
+_JSON_LENGTH = JSON_LENGTH_HEADER.encode()
 NOT_YET = (504, "NOT_READY")
 """Accepted, and not answered as long as a request may wait."""
 
@@ -80,19 +81,19 @@ class Inference:
 
     async def infer(self, request: Request) -> Response:
         """Answer 200, or 504 with the job's address when that takes too long, or 202 at once for who prefers it."""
+        headers = dict(request.scope["headers"])  # looked at often; request.headers goes through all of them each time
         with self._intake.refusals_counted():
-            body = await self._body(request)
+            body = await self._body(request, headers.get(b"content-encoding"))
             target, card = self._intake.draw(request.path_params["model"], request.path_params.get("version", ""))
-            json_length, depth = request.headers.get(JSON_LENGTH_HEADER), self._limits.max_json_depth
-            asked = read_request(body, json_length, card.signature, depth)
+            asked = read_request(body, headers.get(_JSON_LENGTH), card.signature, self._limits.max_json_depth)
             wish = Wish(asked.request.id or "", choices_of(asked.request))
             flowers = flowers_of(asked, self._limits.max_rows, card.signature)
-            if _prefers_later(request.headers):
+            if b"prefer" in headers and _prefers_later(request.headers):
                 return _accepted(await self._intake.submit(request, flowers, target), wish)
             job_id, envelope = await self._intake.ask(request, flowers, target, self._limits.sync_wait_seconds)
         if envelope is None:
             return _not_yet(request, wish.address(job_id))
-        return self._answer(request, envelope, wish._replace(id=wish.id or request.scope["request_id"]))
+        return self._answer(request, envelope, wish.choices, wish.id or request.scope["request_id"])
 
     async def job(self, request: Request) -> Response:
         """Answer a job as `infer` would have, in JSON; 202 while it has no answer. DELETE cancels it."""
@@ -105,23 +106,23 @@ class Inference:
         envelope = await self._intake.answer(request, job_id, seconds_from(parameters, limits.max_wait_seconds))
         if envelope is None:
             return json_response(NOT_READY, 202)
-        return self._answer(request, envelope, wish._replace(id=wish.id or job_id))
+        return self._answer(request, envelope, wish.choices, wish.id or job_id)
 
     async def _cancel(self, request: Request, job_id: str) -> Response:
         await self._intake.cancel(request, job_id)
         return json_response(CANCELLED)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, encoding: bytes | None) -> bytes:
         """Read a body whatever its content type: tritonclient names none, and curl one of its own."""
         most = self._limits.max_body_bytes
         body = await read_body(request, most)
-        return inflated(body, request.headers.get("content-encoding", "identity").strip().lower(), most)
+        return body if encoding is None else inflated(body, encoding.decode("latin-1").strip().lower(), most)
 
-    def _answer(self, request: Request, envelope: Envelope, wish: Wish) -> Response:
+    def _answer(self, request: Request, envelope: Envelope, choices: Sequence[Choice], id_: str) -> Response:
         if isinstance(envelope, Failed):
             return problem(request.scope["request_id"], FAILURES[envelope.code], envelope.code, envelope.error)
         classes = self._cards.classes(Target(envelope.model, envelope.version), len(envelope.rows[0]))
-        body, json_length = render(envelope, classes, wish.choices, wish.id)
+        body, json_length = render(envelope, classes, choices, id_)
         if json_length is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={JSON_LENGTH_HEADER: str(json_length)}, media_type="application/octet-stream")

@@ -39,8 +39,14 @@ OUTPUTS: Mapping[str, Output] = {
 """In this order where none are chosen: many clients look at the first output only."""
 
 
+ALL_IN_JSON = tuple(map(Choice, OUTPUTS))
+"""The choice of who makes none: most."""
+
+
 def choices_of(request: InferRequest) -> tuple[Choice, ...]:
     """Return the chosen outputs in the caller's order; raises `InvalidTensors`."""
+    if not request.outputs and not request.parameters:
+        return ALL_IN_JSON
     binary = _switch(request.parameters, "binary_data_output", default=False)
     if not request.outputs:
         return tuple(Choice(name, binary) for name in OUTPUTS)

@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     raw: tuple[bytes | None, ...]
 
 
-def read_request(body: bytes, json_length: str | None, signature: Signature, max_depth: int = MAX_DEPTH) -> Asked:
+def read_request(body: bytes, json_length: bytes | None, signature: Signature, max_depth: int = MAX_DEPTH) -> Asked:
     """Read a body; `json_length` is what the header says, if it is there.
 
     Raises `MalformedBody`, or `InvalidTensors` when it is JSON but no request, or the sizes do not add up.
@@ -50,8 +50,8 @@ def _parse(body: bytes, max_depth: int) -> InferRequest:
     return request
 
 
-def _length(text: str, largest: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= largest):
+def _length(text: bytes, largest: int) -> int:
+    if not (text.isdigit() and len(text) <= 10 and int(text) <= largest):
         raise InvalidTensors(f"Inference-Header-Content-Length must be a number of bytes, {largest} at the most")
     return int(text)
 

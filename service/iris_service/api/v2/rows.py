@@ -23,7 +23,8 @@ def flowers_of(asked: Asked, max_rows: int, signature: Signature) -> Flowers:
     """
     inputs = list(zip(asked.request.inputs, asked.raw, strict=True))
     for tensor, _ in inputs:
-        refuse_parameters(tensor.parameters or {})
+        if tensor.parameters:
+            refuse_parameters(tensor.parameters)
     rows: Iterable[Sequence[Any]]
     if len(inputs) == 1 and inputs[0][0].name not in signature.feature_names:
         rows = _table(*inputs[0], max_rows, len(signature.features))

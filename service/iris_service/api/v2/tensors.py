@@ -20,6 +20,10 @@ _CODES: Mapping[str, str] = {
 """The numeric datatypes, by the letter that `struct` has for them."""
 
 
+_REAL = frozenset({float, int})
+"""What JSON numbers become; bool, which is an int too, is another type."""
+
+
 def item_size(datatype: Datatype) -> int:
     """Return the bytes of one number; raises `InvalidTensors` for a datatype that is none."""
     return struct.calcsize("<" + _code(datatype))
@@ -41,7 +45,7 @@ def numbers_from_json(datatype: Datatype, shape: Sequence[int], data: Sequence[A
         raise InvalidTensors("FP16 can only be sent as binary data")
     numbers = _flat(data, shape)
     if code in "fd":
-        suits = all(type(value) is float or type(value) is int for value in numbers)
+        suits = _REAL.issuperset(map(type, numbers))
     else:
         low, high = _bounds(code)
         suits = all(type(value) is int and low <= value <= high for value in numbers)
