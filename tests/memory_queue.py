@@ -99,6 +99,9 @@ class MemoryQueue:
             waiters=self.waiters,
         )
 
+    def card(self, target: Target) -> bytes | None:
+        return self.cards.get(target)
+
     def _check(self) -> None:
         if self.trouble is not None:
             raise self.trouble

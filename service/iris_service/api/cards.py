@@ -1,4 +1,5 @@
-"""Finds the card of a version: in the repository, or as its workers have published it. Reads each once."""
+"""Finds the card of a version: in the repository, or as its workers have published it. Reads each once, and when it
+changes."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ class Cards:
     def __init__(self, queue: JobQueue, repository: ModelRepository) -> None:
         self._queue = queue
         self._repository = repository
-        self._read: dict[Target, Card] = {}
+        self._read: dict[Target, tuple[bytes | None, Card]] = {}
+        """What was published, and what it says; without that, the repository's."""
 
     def of(self, target: Target) -> Card:
         """Return a version's card; raises `ModelNotReady` when there is none that can be used."""
@@ -26,6 +28,10 @@ class Cards:
         except ModelRejected as exc:
             message = "the model is not ready; /readyz says why"
             raise ModelNotReady(message, retry_after_seconds=NOT_READY_RETRY_SECONDS) from exc
+
+    def published(self, target: Target) -> Card | None:
+        """Return the card that a version's workers have published; None without one that can be used."""
+        return self._find(target) if self._queue.card(target) is not None and not self.trouble(target) else None
 
     def trouble(self, target: Target) -> str:
         """Return why a version's card cannot be used; empty when it can."""
@@ -40,7 +46,7 @@ class Cards:
         try:
             return self._find(target).signature.classes
         except ModelRejected:
-            for card in self._read.values():  # versions of one model answer the same classes
+            for _, card in self._read.values():  # versions of one model answer the same classes
                 if card.model == target.model and len(card.signature.classes) == width:
                     return card.signature.classes
             raise ModelNotReady(
@@ -48,12 +54,12 @@ class Cards:
             ) from None
 
     def _find(self, target: Target) -> Card:
-        card = self._read.get(target)
-        if card is None:
-            published = self._queue.observe().cards.get(target)
+        published = self._queue.card(target)
+        read = self._read.get(target)
+        if read is None or (published is not None and published is not read[0]):
             if published is not None:
                 card = card_from_json(published)
             else:
                 card = self._repository.card(target.model, target.version)
-            self._read[target] = card
-        return card
+            read = self._read[target] = published, card
+        return read[1]

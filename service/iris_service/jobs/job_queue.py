@@ -168,6 +168,10 @@ class JobQueue:
         """Return what was seen at the last look; costs nothing."""
         return replace(self._watch.seen, waiters=self._answers.waiters)
 
+    def card(self, target: Target) -> bytes | None:
+        """Return the card that a version's workers have published; the same object until it changes."""
+        return self._watch.seen.cards.get(target)
+
     async def _look(self, job_id: str) -> Envelope | None:
         found = await self._ask(self._looks, job_id)
         if isinstance(found, bytes):

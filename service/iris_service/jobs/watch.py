@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ class Observation:
     server: ServerReading = field(default_factory=ServerReading)
     queues: Mapping[Target, QueueReading] = field(default_factory=dict)
     cards: Mapping[Target, bytes] = field(default_factory=dict)
-    """The cards that workers have published for the versions of the routes."""
+    """The cards that workers have published for the versions of the routes; each names the one artifact they serve."""
     waiters: int = 0
     """Requests of this process that wait for an answer."""
 
@@ -76,6 +76,7 @@ class Watch:
         self._deadline_seconds = deadline_seconds
         self._task: asyncio.Task[None] | None = None
         self._looked_at = time.monotonic()
+        self._looks = 0
         self.seen = Observation({default.model: Route.only(default)})
 
     def start(self) -> None:
@@ -102,7 +103,8 @@ class Watch:
     async def _look(self) -> Observation:
         seen = Observation(await self._routes(), redis_up=True)
         known = {target: card for target, card in self.seen.cards.items() if target in seen.targets}
-        unknown = [target for target in seen.targets if target not in known]
+        self._looks += 1
+        asked = cards_to_ask_for(seen.targets, known, self._looks)
         pipeline: Any = self._client.pipeline(transaction=False)
         for target in seen.targets:
             keys = queue_keys(target.queue)
@@ -110,19 +112,19 @@ class Watch:
             pipeline.lindex(keys.waiting, 0)
             pipeline.zcard(keys.running)
             pipeline.hgetall(keys.counts)
-        for target in unknown:  # a card of 12 KB never changes
+        for target in asked:
             pipeline.get(CARD_PREFIX + target.queue)
         pipeline.info("memory", "persistence")
         *found, info = await pipeline.execute()
         queues = [found[at * 4 : at * 4 + 4] for at in range(len(seen.targets))]
         ages = await self._ages([next_in_line for _waiting, next_in_line, *_ in queues])
         readings = (_reading(age, *queue) for queue, age in zip(queues, ages, strict=True))
-        cards = zip(unknown, found[4 * len(seen.targets) :], strict=True)
+        cards = dict(zip(asked, found[4 * len(seen.targets) :], strict=True))
         return replace(
             seen,
             server=ServerReading.from_info(info),
             queues=dict(zip(seen.targets, readings, strict=True)),
-            cards=known | {target: card for target, card in cards if card},
+            cards=merged_cards(known, cards),
         )
 
     async def _ages(self, job_ids: Sequence[bytes | None]) -> list[float]:
@@ -153,6 +155,21 @@ class Watch:
             if (before := self.seen.routes.get(model)) is not None:
                 return before
         return Route.only(self._default) if model == self._default.model else None
+
+
+def cards_to_ask_for(targets: Sequence[Target], known: Container[Target], looks: int) -> list[Target]:
+    """Return the versions whose card is not known, and one of those that are, in turn.
+
+    A card has 12 KB and should never change; that its workers serve something else by now is noticed all the same.
+    """
+    again = targets[looks % len(targets)]
+    return [target for target in targets if target not in known or target == again]
+
+
+def merged_cards(known: Mapping[Target, bytes], found: Mapping[Target, bytes | None]) -> dict[Target, bytes]:
+    """Return what is known now; a card that has not changed stays the same object, so that nobody reads it again."""
+    changed = {target: card for target, card in found.items() if card and card != known.get(target)}
+    return {**known, **changed}
 
 
 def _models(members: Iterable[bytes], default: str) -> list[str]:
