@@ -42,6 +42,9 @@ class QueueSeen:
     """Jobs under a lease, the dead workers' included until recovery has them."""
     busy_workers: int
     counters: Counters
+    """What a version has answered, its workers and API processes alike: for judging it."""
+    answered_jobs: int
+    """What its workers have answered, for sizing them."""
     busy_seconds: float
     """Worker time spent on answers since the queue began."""
     rejected: str
@@ -235,15 +238,19 @@ def _seen(replies: Sequence[Any], now: float) -> QueueSeen:
     def count(name: str) -> int:
         return int(counts.get(name.encode(), 0))
 
+    def with_inline(name: str) -> int:
+        return count(name) + count(f"inline_{name}")
+
     return QueueSeen(
         waiting=waiting + intermediate,
         running=len(members),
         busy_workers=len({member.partition(b":")[2] for member in members}),  # a batch shares one execution
         counters=Counters(
-            done=count("done"),
-            failed=count("error") + count("expired"),
-            latency=tuple(count(f"latency:{bucket}") for bucket in range(len(LATENCY_BOUNDS) + 1)),
+            done=with_inline("done"),
+            failed=with_inline("error") + count("expired"),
+            latency=tuple(with_inline(f"latency:{bucket}") for bucket in range(len(LATENCY_BOUNDS) + 1)),
         ),
+        answered_jobs=count("done") + count("error") + count("expired"),
         busy_seconds=count("busy_us") / 1e6,
         rejected=rejected.decode(errors="replace") if rejected else "",
         seen_at=now,

@@ -307,7 +307,7 @@ def _load(reading: QueueSeen) -> Load:
         waiting=reading.waiting,
         running=reading.running,
         busy_workers=reading.busy_workers,
-        answered_total=reading.counters.done + reading.counters.failed,
+        answered_total=reading.answered_jobs,
         busy_seconds_total=reading.busy_seconds,
         observed_at=reading.seen_at,
     )

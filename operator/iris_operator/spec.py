@@ -165,7 +165,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Counters:
-    """Totals of a version's queue, as its workers count them; differences of two are what an analysis judges."""
+    """Totals of a version, as workers and API processes count them; differences of two are what an analysis judges."""
 
     done: int = 0
     failed: int = 0

@@ -23,6 +23,7 @@ from iris_operator.spec import IrisModelSpec, ModelVersion
 from iris_service.errors import SettingsError
 from iris_service.jobs.acl import USERS, render
 from iris_service.jobs.keys import PENDING, job_key, queue_keys, result_key
+from iris_service.schemas import Answered
 from servers import short_folder
 from stub_model import KILLS
 
@@ -94,6 +95,10 @@ def test_api_worker_and_recovery_need_no_more_than_their_users_may(rig: Rig) -> 
     assert rig.exit_code(third) == 0
     assert rig.redis.acl_log() == []
     assert caller.run(caller._queue.fetch(poison, 1.0)) is not None  # looks and listens as the API user
+    answer = Answered("stub", "1", "sha256:0", 1.5, 0.0, 0.001, ((1.0, 0.0, 0.0),))
+    caller._queue.tally.add(TARGET, [answer])
+    caller.run(caller._queue.tally.flush())
+    assert rig.redis.hget(KEYS.counts, "inline_done") == b"1"
     rig.assert_invariants(errors={poison: "WORKER_LOST", lost: "UNREADABLE"})
     assert rig.redis.acl_log() == []
 

@@ -23,7 +23,7 @@ from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import PENDING, Target, job_key, queue_keys, result_key
 from iris_service.jobs.route import Route
 from iris_service.jobs.worker import IrisWorker
-from iris_service.schemas import GOLDEN_SET, Answered, Payload, envelope_from_json
+from iris_service.schemas import GOLDEN_SET, Answered, Failed, Payload, envelope_from_json
 from operator_rig import ROW, VersionModel, golden_card, started_worker, work_off
 from servers import Valkey
 
@@ -97,6 +97,21 @@ def test_outcomes_and_times_are_those_the_workers_count(ask: Any, valkey: redis.
         seen = (await queues.observe([ONE.queue], [])).queues[ONE.queue]
         assert (seen.counters.done, seen.counters.failed, sum(seen.counters.latency)) == (30, 2, 30)
         assert 0 < seen.busy_seconds < 5
+
+    ask(story)
+
+
+def test_what_apis_answer_inline_counts_for_judging_a_version_and_not_for_sizing_it(ask: Any) -> None:
+    good = Answered("iris", "1", "sha256:1", 1.5, 0.0, 0.02, ((1.0, 0.0, 0.0),))
+    bad = Failed("iris", "1", 1, "PREDICTION_FAILED", "no", 1.5)
+
+    async def story(queues: Queues, jobs: JobQueue) -> None:
+        jobs.tally.add(ONE, [good] * 40 + [bad] * 3)
+        await jobs.tally.flush()
+        seen = (await queues.observe([ONE.queue], [])).queues[ONE.queue]
+        assert (seen.counters.done, seen.counters.failed) == (40, 3)
+        assert seen.counters.latency[2] == sum(seen.counters.latency) == 40
+        assert (seen.answered_jobs, seen.busy_seconds, seen.backlog) == (0, 0.0, 0)
 
     ask(story)
 

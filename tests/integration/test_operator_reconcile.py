@@ -17,6 +17,8 @@ from iris_operator.reconcile import Reconciler
 from iris_operator.resync import Resync
 from iris_operator.store import Key
 from iris_operator.telemetry import OperatorMetrics
+from iris_service.jobs.keys import Target
+from iris_service.schemas import Answered, Failed
 from memory_cluster import DIGESTS, Faults, MemoryCluster, iris_model
 from operator_rig import KEY, PODS, Rig
 from servers import Valkey
@@ -121,6 +123,35 @@ def test_a_bad_version_is_rolled_back_and_every_job_is_answered(
     assert rig.condition("Stalled")["status"] == "True"
     assert None not in rig.answers().values()
     assert rig.client.get("iris:redirect:iris@2") == b"iris@1"
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds", "reason"),
+    [(0, 0.001, None), (5, 0.001, "AnalysisFailed"), (0, 30.0, "AnalysisFailed")],
+)
+def test_a_version_is_judged_by_what_apis_answer_inline_too(
+    play: Callable[[Story], Rig], failures: int, seconds: float, reason: str | None
+) -> None:
+    """No job goes to the new version: all there is to see are the counts of an API that answers by itself."""
+    good = Answered("iris", "2", "sha256:2", 1.5, 0.0, seconds, ((1.0, 0.0, 0.0),))
+    bad = Failed("iris", "2", 1, "PREDICTION_FAILED", "no", 1.5)
+
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        for _ in range(12):
+            await rig.look()
+            rig.work()  # the golden set
+            if (rig.route or {}).get("2"):
+                rig.jobs.tally.add(Target("iris", "2"), [good] * 5 + [bad] * failures)
+                await rig.jobs.tally.flush()
+
+    rig = play(story)
+    if reason is None:
+        assert (rig.route, rig.versions_running()) == ({"2": 100}, {"2": 1})
+    else:
+        assert rig.status["rollout"]["failed"]["reason"] == reason
+        assert (rig.route, rig.versions_running()) == ({"1": 100}, {"1": 1})
 
 
 def test_a_version_that_was_rejected_is_tried_anew_when_it_is_asked_for_again(play: Callable[[Story], Rig]) -> None:

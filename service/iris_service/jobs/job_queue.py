@@ -25,6 +25,7 @@ from iris_service.jobs.coalescer import Coalescer
 from iris_service.jobs.job_id import new_id
 from iris_service.jobs.keys import PENDING, TASK, Target, result_key
 from iris_service.jobs.pressure import memory_retry_seconds, outage_retry_seconds, retry_after_seconds
+from iris_service.jobs.tally import Tally
 from iris_service.jobs.watch import Observation, Watch
 from iris_service.schemas import Envelope, Failed, Payload, envelope_from_json, envelope_to_json
 
@@ -60,6 +61,8 @@ class JobQueue:
         self._cancels: Coalescer[str, bytes | int] = Coalescer(self._flush_cancels, largest=MOST_CANCELS)
         self._answers = Answers(self._client)
         self._watch = Watch(self._client, default, jobs.deadline_seconds)
+        self.tally = Tally(self._client)
+        """For what is answered without a job."""
 
     async def start(self) -> None:
         """Begin to watch the queue; works, and keeps trying, while Redis is away."""

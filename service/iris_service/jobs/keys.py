@@ -44,6 +44,9 @@ REDIRECT_PREFIX = "iris:redirect:"
 
 OUTCOMES = ("accepted", "done", "error", "expired", "cancelled", "refused", "recovered", "quarantined")
 """What is counted of a queue's jobs. `refused` are answers that came second."""
+INLINE = "inline_"
+"""Before `done`, `error` and `latency:<bucket>`: what API processes have answered without a job, counted about a second
+late. Never mixed with the counts of jobs, of which every accepted one has exactly one outcome."""
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the buckets in which workers count task times; the last bucket has none."""
 
@@ -74,7 +77,8 @@ class QueueKeys(NamedTuple):
     running: str
     """Sorted set of `<job id>:<execution id>`, scored by the Unix second its lease ends."""
     counts: str
-    """Totals since it began: `OUTCOMES`, busy_us (microseconds of work), latency:<bucket> (jobs by task time)."""
+    """Totals since it began: `OUTCOMES`, busy_us (microseconds of work), latency:<bucket> (jobs by task time); and
+    those of `INLINE`."""
 
 
 def queue_keys(queue: str) -> QueueKeys:

@@ -27,6 +27,9 @@ class QueueReading:
     """Worker time spent on answers since the queue began."""
     oldest_seconds: float = 0.0
     """How long ago the next job in line was accepted; 0 when none waits."""
+    inline_done: int = 0
+    inline_error: int = 0
+    """Predictions that were answered, or failed, in API processes: no jobs, and in no other figure here."""
 
     @property
     def answered(self) -> int:

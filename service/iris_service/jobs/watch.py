@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from iris_service.errors import UnknownModel
 from iris_service.jobs.client import stop_if_cancelled
-from iris_service.jobs.keys import CARD_PREFIX, MODELS, OUTCOMES, PENDING, ROUTE_PREFIX, Target, queue_keys
+from iris_service.jobs.keys import CARD_PREFIX, INLINE, MODELS, OUTCOMES, PENDING, ROUTE_PREFIX, Target, queue_keys
 from iris_service.jobs.pressure import QueueReading, ServerReading, age_seconds, smoothed_rate
 from iris_service.jobs.route import Route
 
@@ -181,11 +181,16 @@ def _models(members: Iterable[bytes], default: str) -> list[str]:
 def _reading(
     oldest_seconds: float, waiting: int, _next_in_line: bytes | None, running: int, counts: Mapping[bytes, bytes]
 ) -> QueueReading:
+    def count(name: str) -> int:
+        return int(counts.get(name.encode(), 0))
+
     return QueueReading(
         waiting=waiting,
         running=running,
-        outcomes={name: int(counts.get(name.encode(), 0)) for name in OUTCOMES},
-        busy_seconds=int(counts.get(b"busy_us", 0)) / 1e6,
+        outcomes={name: count(name) for name in OUTCOMES},
+        inline_done=count(f"{INLINE}done"),
+        inline_error=count(f"{INLINE}error"),
+        busy_seconds=count("busy_us") / 1e6,
         oldest_seconds=oldest_seconds,
     )
 

@@ -74,11 +74,10 @@ def model_config(card: Card, max_rows: int) -> ModelConfig:
 
 
 def statistics(target: Target, reading: QueueReading) -> ModelStatistics:
-    """Return how many requests a version has answered, as Redis has counted them."""
-    success = reading.outcomes.get("done", 0)
-    return ModelStatistics(
-        target.model, target.version, InferenceStatistics(Count(success), Count(reading.answered - success))
-    )
+    """Return how many requests a version has answered, in jobs and without, as Redis has counted them."""
+    done = reading.outcomes.get("done", 0)
+    success, fail = done + reading.inline_done, reading.answered - done + reading.inline_error
+    return ModelStatistics(target.model, target.version, InferenceStatistics(Count(success), Count(fail)))
 
 
 def index_entry(target: Target, trouble: str) -> IndexEntry:
