@@ -107,6 +107,24 @@ class ApiSettings:
 
 
 @dataclass(frozen=True)
+class InlineSettings:
+    """Whether API processes answer V2 inference requests themselves, and how much of it."""
+
+    sync: str = "queue"
+    """IRIS_SYNC: queue, every request becomes a job; or inline (extra `inline`), the API answers itself what it can."""
+    rows: int = 64
+    """IRIS_INLINE_ROWS: a request with more rows takes the queue, for nobody else is served while the model works."""
+    versions: int = 8
+    """IRIS_INLINE_VERSIONS: no more versions than these are loaded; requests for others take the queue."""
+    artifact_bytes: int = 67_108_864
+    """IRIS_INLINE_BYTES: nor more than this in artifacts, all together; loaded, a forest takes eight times that."""
+
+    @property
+    def is_on(self) -> bool:
+        return self.sync == "inline"
+
+
+@dataclass(frozen=True)
 class AccessSettings:
     """Who may use the API, and how much of it one caller may. Limits are of each process."""
 
@@ -201,6 +219,7 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    inline: InlineSettings = field(default_factory=InlineSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     client: ClientSettings = field(default_factory=ClientSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -255,6 +274,12 @@ class Settings:
                 max_bodies_bytes=reader.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
                 stop_seconds=reader.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
                 drain_seconds=reader.number("IRIS_DRAIN_SECONDS", ApiSettings.drain_seconds, 0, 600),
+            ),
+            inline=InlineSettings(
+                sync=reader.choice("IRIS_SYNC", ("queue", "inline")),
+                rows=reader.whole("IRIS_INLINE_ROWS", InlineSettings.rows, 1, 1000),
+                versions=reader.whole("IRIS_INLINE_VERSIONS", InlineSettings.versions, 1, 500),
+                artifact_bytes=reader.whole("IRIS_INLINE_BYTES", InlineSettings.artifact_bytes, 1, 1 << 40),
             ),
             access=AccessSettings(
                 mode=reader.choice("IRIS_AUTH", ("none", "api-key", "tokenreview")),

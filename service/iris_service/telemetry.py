@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -298,21 +298,40 @@ class ApiMetrics:
         self.memory_limit.set(jobs.memory_limit_ratio)
 
 
+class AnswerMetrics:
+    """The families that say what a version has answered, whoever has: workers, and APIs that answer inline."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        one = ("model", "version")
+        self.finished = Counter("iris_jobs_finished_total", "Jobs answered well.", one, registry=registry)
+        self.failed = Counter(
+            "iris_jobs_failed_total", "Jobs that ended with an error, by its code.", (*one, "code"), registry=registry
+        )
+        self.task_seconds = Histogram(
+            "iris_job_task_seconds",
+            "Seconds from start to answer; one batch counts once per job in it.",
+            one,
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.batch_jobs = Histogram(
+            "iris_batch_jobs",
+            "Jobs answered by one call of the model.",
+            one,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+            registry=registry,
+        )
+
+
 class WorkerMetrics:
     """What a worker counts, for the one model version it serves."""
 
     def __init__(self, registry: CollectorRegistry, *, model: str, version: str, digest: str) -> None:
         self.registry = registry
         labels = {"model": model, "version": version}
-        self.finished = Counter(
-            "iris_jobs_finished_total", "Jobs answered well.", tuple(labels), registry=registry
-        ).labels(**labels)
-        self._failed = Counter(
-            "iris_jobs_failed_total",
-            "Jobs that ended with an error, by its code.",
-            (*labels, "code"),
-            registry=registry,
-        )
+        answers = AnswerMetrics(registry)
+        self.finished = answers.finished.labels(**labels)
+        self._failed = answers.failed
         self.queue_seconds = Histogram(
             "iris_job_queue_seconds",
             "Seconds from acceptance to start.",
@@ -320,20 +339,8 @@ class WorkerMetrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         ).labels(**labels)
-        self.task_seconds = Histogram(
-            "iris_job_task_seconds",
-            "Seconds from start to answer; one batch counts once per job in it.",
-            tuple(labels),
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        ).labels(**labels)
-        self.batch_jobs = Histogram(
-            "iris_batch_jobs",
-            "Jobs answered by one call of the model.",
-            tuple(labels),
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
-            registry=registry,
-        ).labels(**labels)
+        self.task_seconds = answers.task_seconds.labels(**labels)
+        self.batch_jobs = answers.batch_jobs.labels(**labels)
         self.duplicates = Counter(
             "iris_answers_refused_total",
             "Answers that came second and were not published.",
@@ -352,7 +359,27 @@ class WorkerMetrics:
 
     def show_drift(self, read: Callable[[], DriftFigures]) -> None:
         """Export what `read` returns at each scrape; it is called from the thread that answers them."""
-        self.registry.register(_DriftCollector(self._labels, read))
+        of_version = tuple(self._labels.values())
+        self.registry.register(_DriftCollector(lambda: [(of_version, read())]))
+
+
+class InlineMetrics(AnswerMetrics):
+    """What an API counts of the predictions that it answers itself. Who sums the families over all processes misses
+    nothing."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.registry = registry
+        self.versions = Gauge(
+            "iris_inline_versions",
+            "1 for a version that this process answers itself, 0 for one that it could not load.",
+            ("model", "version"),
+            registry=registry,
+        )
+
+    def show_drift(self, read: Callable[[], Sequence[tuple[tuple[str, ...], DriftFigures]]]) -> None:
+        """Export what `read` returns at each scrape: (model, version) and figures, one a version."""
+        self.registry.register(_DriftCollector(read))
 
 
 @dataclass(frozen=True)
@@ -369,32 +396,32 @@ class DriftFigures:
 
 
 class _DriftCollector(Collector):
-    """Too few rows give no series at all: NaN would spoil every average over workers."""
+    """Too few rows give no series at all: NaN would spoil every average over processes."""
 
-    def __init__(self, labels: Mapping[str, str], read: Callable[[], DriftFigures]) -> None:
-        self._names = tuple(labels)
-        self._values = tuple(labels.values())
+    def __init__(self, read: Callable[[], Sequence[tuple[tuple[str, ...], DriftFigures]]]) -> None:
+        """`read` returns (model, version) and the figures of each version that this process answers."""
         self._read = read
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         seen = self._read()
-        yield self._one("rows", "Answered rows that are compared with the training data.", seen.rows)
-        yield self._each("feature_psi", "Population stability index of what is asked.", "feature", seen.feature_psi)
-        yield self._one("answer_psi", "Population stability index of the classes answered.", seen.answer_psi)
-        yield self._each("answer_share", "Share of the rows answered with a class.", "class", seen.answer_shares)
-        yield self._each("training_share", "Share of a class in the training data.", "class", seen.training_shares)
 
-    def _one(self, name: str, text: str, value: float | None) -> GaugeMetricFamily:
-        gauge = GaugeMetricFamily(f"iris_drift_{name}", text, labels=self._names)
-        if value is not None:
-            gauge.add_metric(self._values, value)
-        return gauge
+        def gauge(name: str, text: str, values: Callable[[DriftFigures], Mapping[str, float]], label: str = "") -> Any:
+            names = ("model", "version", label) if label else ("model", "version")
+            family = GaugeMetricFamily(f"iris_drift_{name}", text, labels=names)
+            for of_version, figures in seen:
+                for key, value in values(figures).items():
+                    family.add_metric((*of_version, key) if label else of_version, value)
+            return family
 
-    def _each(self, name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
-        gauge = GaugeMetricFamily(f"iris_drift_{name}", text, labels=(*self._names, label))
-        for key, value in values.items():
-            gauge.add_metric((*self._values, key), value)
-        return gauge
+        yield gauge("rows", "Answered rows that are compared with the training data.", lambda f: {"": f.rows})
+        yield gauge("feature_psi", "Population stability index of what is asked.", lambda f: f.feature_psi, "feature")
+        yield gauge(
+            "answer_psi",
+            "Population stability index of the classes answered.",
+            lambda f: {} if f.answer_psi is None else {"": f.answer_psi},
+        )
+        yield gauge("answer_share", "Share of the rows answered with a class.", lambda f: f.answer_shares, "class")
+        yield gauge("training_share", "Share of a class in the training data.", lambda f: f.training_shares, "class")
 
 
 class RecoveryMetrics:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iris_service import config
-from iris_service.config import DriftSettings, RedisSettings, Settings, without_password
+from iris_service.config import DriftSettings, InlineSettings, RedisSettings, Settings, without_password
 from iris_service.errors import SettingsError
 from iris_service.jobs.client import connect, connect_async
 
@@ -44,6 +44,13 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IRIS_DRAIN_SECONDS", "-1"),
         ("IRIS_DRAIN_SECONDS", "601"),
         ("IRIS_MAX_ROWZ", "5"),
+        ("IRIS_SYNC", "in-line"),
+        ("IRIS_INLINE_ROWS", "0"),
+        ("IRIS_INLINE_ROWS", "1001"),
+        ("IRIS_INLINE_VERSIONS", "0"),
+        ("IRIS_INLINE_VERSIONS", "501"),
+        ("IRIS_INLINE_BYTES", "0"),
+        ("IRIS_INLINE_BYTES", "1099511627777"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(name: str, value: str) -> None:
@@ -67,6 +74,15 @@ def test_a_minimum_of_more_than_half_the_drift_window_is_refused() -> None:
 @pytest.mark.parametrize(("value", "read"), [("1", 1), ("2048", 2048)])
 def test_a_limit_is_accepted_at_its_bounds(value: str, read: int) -> None:
     assert Settings.from_env({"IRIS_BATCH_SIZE": value}).worker.batch_size == read
+
+
+@pytest.mark.parametrize(("rows", "versions", "size"), [(1, 1, 1), (1000, 500, 1_099_511_627_776)])
+def test_the_limits_of_answering_inline_are_accepted_at_their_bounds(rows: int, versions: int, size: int) -> None:
+    env = {"IRIS_SYNC": "inline", "IRIS_INLINE_ROWS": str(rows), "IRIS_INLINE_VERSIONS": str(versions)}
+    found = Settings.from_env({**env, "IRIS_INLINE_BYTES": str(size)}).inline
+    assert found == InlineSettings("inline", rows, versions, size)
+    assert found.is_on
+    assert not Settings.from_env({}).inline.is_on
 
 
 def test_a_stopping_api_may_serve_on_for_ten_minutes_at_most() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from iris_service.api.access import Access, check_of
 from iris_service.api.cards import Cards
 from iris_service.api.description import Descriptions
 from iris_service.api.draining import Draining
+from iris_service.api.inline.opening import open_inline
 from iris_service.api.intake import Intake
 from iris_service.api.middleware import RequestContext
 from iris_service.api.openapi.reference import Reference
@@ -33,13 +35,21 @@ from iris_service.model.store import ModelRepository
 from iris_service.telemetry import ApiMetrics, new_registry
 from iris_service.tracing.spans import NoSpans, Spans, open_spans
 
+if TYPE_CHECKING:
+    from iris_service.api.inline.inline import Inline
+
 _log = structlog.get_logger(__name__)
 
 
 def create_app(
-    queue: JobQueue, cards: Cards, settings: Settings, metrics: ApiMetrics, spans: Spans | None = None
+    queue: JobQueue,
+    cards: Cards,
+    settings: Settings,
+    metrics: ApiMetrics,
+    spans: Spans | None = None,
+    inline: Inline | None = None,
 ) -> Starlette:
-    """Build the application around a queue it starts and closes, and spans it closes.
+    """Build the application around a queue and inline versions, which it starts and closes, and spans it closes.
 
     Without a usable card it serves all the same: /readyz gives the reason and predictions are answered 503.
     `app.state` has what the server needs: `draining` to begin, `waiting` requests to end when it stops, and the
@@ -51,14 +61,18 @@ def create_app(
     own_page = metrics_page if settings.metrics.port is None else None
     access, check = settings.access, check_of(settings.access)
     spans = spans or NoSpans()
-    intake = Intake(queue, cards, metrics, waiting)
+    intake = Intake(queue, cards, metrics, waiting, inline)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await queue.start()
+        if inline is not None:
+            inline.start()
         try:
             yield
         finally:
+            if inline is not None:
+                await inline.close()
             await queue.close()
             if check is not None:
                 await check.close()
@@ -66,9 +80,9 @@ def create_app(
 
     app = Starlette(
         routes=[
-            # in the order in which they are asked for most
-            *Predictions(intake, cards, settings.api).routes,
+            # in this order they are looked at: first those that are asked for most
             *Inference(intake, cards, settings.api).routes,
+            *Predictions(intake, cards, settings.api).routes,
             *Catalogue(queue, cards, settings.api, version("iris-serving")).routes,
             *Probes(queue, cards, settings.model.name, draining, own_page).routes,
             *Descriptions(queue, cards, settings.model.name).routes,
@@ -89,9 +103,12 @@ def create_app(
 
 def build(settings: Settings) -> Starlette:
     """Build the application from settings alone; connects to nothing yet. Raises `SettingsError` as `create_app`."""
+    registry = new_registry("api")
     target = Target(settings.model.name, settings.model.version)
     queue = JobQueue(settings.redis, settings.jobs, target)
-    cards = Cards(queue, ModelRepository(settings.model.repository))
+    repository = ModelRepository(settings.model.repository)
+    cards = Cards(queue, repository)
+    inline = open_inline(queue, cards, repository, settings, registry) if settings.inline.is_on else None
     if trouble := cards.trouble(target):
         _log.error("model not ready", model=target.model, version=target.version, reason=trouble)
-    return create_app(queue, cards, settings, ApiMetrics(new_registry("api")), open_spans(settings.tracing, "api"))
+    return create_app(queue, cards, settings, ApiMetrics(registry), open_spans(settings.tracing, "api"), inline)

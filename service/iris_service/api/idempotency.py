@@ -32,6 +32,11 @@ def key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     return found[0]
 
 
+def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether there is one, a key or not."""
+    return any(name == _HEADER for name, _ in headers)
+
+
 def fingerprint(model: str, payload: Payload) -> str:
     """Return the same text for the same model and rows, whichever version takes them and however they were written."""
     return sha256(msgspec.json.encode((model, payload.many, payload.rows))).hexdigest()[:32]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from iris_service.api.cards import Cards
-from iris_service.api.idempotency import fingerprint, key_from_headers
+from iris_service.api.idempotency import fingerprint, has_key, key_from_headers
 from iris_service.api.inputs import Flowers
 from iris_service.api.waiting import Waiting
 from iris_service.errors import IrisError, JobCancelled, JobNotFound, TryLater
@@ -21,6 +22,9 @@ from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
 from iris_service.schemas import Envelope, Failed, Payload
 from iris_service.telemetry import ApiMetrics
+
+if TYPE_CHECKING:  # imported by who asks for it: it brings the model libraries along
+    from iris_service.api.inline.inline import Inline
 
 QUICK_SECONDS = 0.1
 """Most answers come sooner; only who waits longer is watched for hanging up, which costs as much as the answer."""
@@ -41,7 +45,11 @@ class _Refusals(AbstractContextManager[None]):
 class Intake:
     """The one way from a request to a job and back."""
 
-    def __init__(self, queue: JobQueue, cards: Cards, metrics: ApiMetrics, waiting: Waiting) -> None:
+    def __init__(
+        self, queue: JobQueue, cards: Cards, metrics: ApiMetrics, waiting: Waiting, inline: Inline | None = None
+    ) -> None:
+        """With `inline`, what it has loaded is answered without a job where `answer_at_once` is asked."""
+        self._inline = inline
         self._queue = queue
         self._cards = cards
         self._metrics = metrics
@@ -84,6 +92,25 @@ class Intake:
         if is_new:
             self._metrics.accepted.labels(*target).inc()
         return is_new
+
+    async def answer_at_once(self, request: Request, flowers: Flowers, target: Target) -> Envelope | None:
+        """Return an answer of this process, counted and logged; None where it takes a job.
+
+        That is when the version is not at hand, the rows are too many, or the answer must be kept for a key.
+        """
+        version = self._inline.of(target) if self._inline else None
+        if version is None or self._inline is None or len(flowers.rows) > self._inline.rows:
+            return None
+        if has_key(request.scope["headers"]):
+            return None
+        request.scope["log"].update(model=target.model, version=target.version, inline=True)
+        asked_at = time.time()
+        envelope = await version.answer(Payload(flowers.rows, flowers.many, request.scope["request_id"], asked_at))
+        error = envelope.code if isinstance(envelope, Failed) else ""
+        if error:
+            request.scope["log"]["reason"] = error
+        request.scope["span"].predicted(target.queue, asked_at, time.time(), error)
+        return envelope
 
     async def ask(
         self, request: Request, flowers: Flowers, target: Target, wait_seconds: float

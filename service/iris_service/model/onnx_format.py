@@ -16,7 +16,7 @@ from iris_service.model.scoring import Matrix, Scorer
 _EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
 
-def _quiet_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
     """Import ONNX Runtime, which keeps a device id and prepares reports to its maker unless told before not to."""
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -28,7 +28,7 @@ def load_onnx(data: bytes, card: Card) -> Scorer:
     """Make a scorer from an ONNX file; raises `ModelRejected` unless its inputs and outputs are those of the card."""
     if _EXTERNAL_DATA.search(data):
         raise ModelRejected("the ONNX artifact keeps data outside its file, which no digest covers")
-    onnxruntime = _quiet_onnxruntime()
+    onnxruntime = import_onnxruntime()
     try:
         session = onnxruntime.InferenceSession(data, _options(onnxruntime), providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's errors share no other base

@@ -117,6 +117,16 @@ class _Request:
     def sending(self, queue: str) -> _Sending:
         return _Sending(self._tracer, self._span, queue)
 
+    def predicted(self, queue: str, began_at: float, ended_at: float, error: str) -> None:
+        if not self._span.is_recording():
+            return
+        within, began = set_span_in_context(self._span), _nanoseconds(began_at)
+        span = self._tracer.start_span(f"predict {queue}", within, attributes={"iris.inline": True}, start_time=began)
+        if error:
+            span.set_attribute("error.type", error)
+            span.set_status(StatusCode.ERROR)
+        span.end(_nanoseconds(ended_at))
+
     def end(self, route: str, status: int) -> None:
         span = self._span
         if route:

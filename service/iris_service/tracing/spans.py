@@ -37,6 +37,9 @@ class RequestSpan(Protocol):
 
     def sending(self, queue: str) -> Sending: ...
 
+    def predicted(self, queue: str, began_at: float, ended_at: float, error: str) -> None:
+        """Tell of a prediction that was answered without a job; times are Unix seconds, no error is empty."""
+
     def end(self, route: str, status: int) -> None:
         """`status` 0: the caller was gone before it got one."""
 
@@ -78,6 +81,9 @@ class Passing:
         return self
 
     def accepted(self, _job_id: str) -> None:
+        pass
+
+    def predicted(self, _queue: str, _began_at: float, _ended_at: float, _error: str) -> None:
         pass
 
     def end(self, _route: str, _status: int) -> None:

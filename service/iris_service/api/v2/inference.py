@@ -90,7 +90,9 @@ class Inference:
             flowers = flowers_of(asked, self._limits.max_rows, card.signature)
             if b"prefer" in headers and _prefers_later(request.headers):
                 return _accepted(await self._intake.submit(request, flowers, target), wish)
-            job_id, envelope = await self._intake.ask(request, flowers, target, self._limits.sync_wait_seconds)
+            envelope = await self._intake.answer_at_once(request, flowers, target)
+            if envelope is None:
+                job_id, envelope = await self._intake.ask(request, flowers, target, self._limits.sync_wait_seconds)
         if envelope is None:
             return _not_yet(request, wish.address(job_id))
         return self._answer(request, envelope, wish.choices, wish.id or request.scope["request_id"])
