@@ -1,4 +1,4 @@
-# One wheel, three images: --target api, worker or operator.
+# One wheel, four images: --target api, api-inline, worker or operator.
 # A release pins the base by its digest (PIN=true make images): --build-arg BASE=python:3.13-slim@sha256:...
 ARG BASE=python:3.13-slim
 
@@ -15,6 +15,12 @@ RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-d
 FROM ${BASE} AS api-packages
 COPY requirements/api.txt .
 RUN pip install --no-cache-dir --require-hashes --prefix /packages -r api.txt
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-cache-dir --no-deps --no-index --prefix /packages /wheel/*.whl
+
+FROM ${BASE} AS api-inline-packages
+COPY requirements/api-inline.txt .
+RUN pip install --no-cache-dir --require-hashes --prefix /packages -r api-inline.txt
 COPY --from=wheel /wheel /wheel
 RUN pip install --no-cache-dir --no-deps --no-index --prefix /packages /wheel/*.whl
 
@@ -53,6 +59,22 @@ RUN PYTHONDONTWRITEBYTECODE= python -c "import iris_service.cli, iris_service.ap
 USER 10001:10001
 COPY --chmod=0555 models /app/models
 ENV IRIS_MODELS=/app/models IRIS_HOST=0.0.0.0
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+ENTRYPOINT ["iris"]
+CMD ["api"]
+
+# The same with what a worker predicts with, for IRIS_SYNC=inline.
+FROM runtime AS api-inline
+LABEL org.opencontainers.image.title="iris-api-inline" \
+      org.opencontainers.image.description="The HTTP side of iris-serving, which may answer predictions itself"
+COPY --from=api-inline-packages /packages /usr/local
+ENV ORT_DISABLE_TELEMETRY=1
+RUN PYTHONDONTWRITEBYTECODE= python -c "import onnxruntime, iris_service.cli, iris_service.api.__main__, iris_service.api.inline.inline, iris_service.tracing.export"
+USER 10001:10001
+COPY --chmod=0555 models /app/models
+ENV IRIS_MODELS=/app/models IRIS_HOST=0.0.0.0 IRIS_SYNC=inline
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]

@@ -46,7 +46,7 @@ dashboards: .venv/dev.stamp ## Write the dashboards and docs/metrics.md, and dra
 	.venv/bin/python monitoring/write.py
 	.venv/bin/python monitoring/pictures.py
 
-images: .venv/dev.stamp ## Build the images iris-api, -worker and -operator, tagged TAG (dev); what each holds into dist/
+images: .venv/dev.stamp ## Build the images iris-api, -api-inline, -worker and -operator, tagged TAG (dev); what each holds into dist/
 	@.ci/images
 	@.venv/bin/python requirements/sbom.py dist
 	@.ci/checksums

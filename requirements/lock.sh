@@ -17,6 +17,7 @@ lock clients requirements/clients.in
 lock build --group build --constraint requirements/dev.txt
 lock checkov requirements/checkov.in
 lock operator pyproject.toml --extra operator --constraint requirements/dev.txt
+lock api-inline pyproject.toml --extra api --extra inline --extra otel --constraint requirements/dev.txt
 for extra in api worker; do # images send spans where OpenTelemetry's variables ask for it
     lock "$extra" pyproject.toml --extra "$extra" --extra otel --constraint requirements/dev.txt
 done

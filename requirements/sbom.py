@@ -29,7 +29,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMAGES = ("api", "worker", "operator")
+IMAGES = ("api", "api-inline", "worker", "operator")
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 

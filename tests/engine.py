@@ -26,7 +26,7 @@ def output(*command: str | Path, env: dict[str, str] | None = None) -> str:
 
 @dataclass(frozen=True)
 class Images:
-    """The images iris-api, iris-worker and iris-operator of this run, and the engine that has them."""
+    """The images iris-api, iris-api-inline, iris-worker and iris-operator of this run, and the engine that has them."""
 
     engine: str
 

@@ -24,7 +24,9 @@ def images() -> Iterator[Images]:
     assert built.returncode == 0, built.stdout[-4000:] + built.stderr[-4000:]
     images = Images("docker" if docker_answers() else "podman")
     yield images
-    output(images.engine, "image", "rm", *(images.name(target) for target in ("api", "worker", "operator")))
+    output(
+        images.engine, "image", "rm", *(images.name(target) for target in ("api", "api-inline", "worker", "operator"))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ print(json.dumps({
     ("target", "content"),
     [
         ("api", ["iris_service", "iris_operator", "starlette", "uvicorn"]),
+        ("api-inline", ["iris_service", "iris_operator", "numpy", "onnxruntime", "starlette", "uvicorn"]),
         ("worker", ["iris_service", "iris_operator", "numpy", "onnxruntime", "rq"]),
         ("operator", ["iris_service", "iris_operator", "kopf"]),
     ],
@@ -62,7 +63,7 @@ def test_an_image_holds_the_wheel_and_what_its_process_needs(images: Images, tar
     assert sorted(json.loads(images.python(target, IMPORTABLE))) == sorted(content)
 
 
-@pytest.mark.parametrize("target", ["api", "worker", "operator"])
+@pytest.mark.parametrize("target", ["api", "api-inline", "worker", "operator"])
 def test_an_image_holds_what_its_bill_of_materials_lists(images: Images, target: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "requirements" / "sbom.py", tmp_path], check=True)
     (bill,) = tmp_path.glob(f"iris-{target}-*.json")
@@ -71,7 +72,7 @@ def test_an_image_holds_what_its_bill_of_materials_lists(images: Images, target:
     assert {name: version for name, version in found.items() if name not in OF_THE_BASE} == listed
 
 
-@pytest.mark.parametrize("target", ["api", "worker", "operator"])
+@pytest.mark.parametrize("target", ["api", "api-inline", "worker", "operator"])
 def test_an_image_says_what_it_is_and_runs_as_a_number(images: Images, target: str) -> None:
     config = images.inspect(target)["Config"]
     assert config["User"] == "10001:10001"
@@ -82,13 +83,16 @@ def test_an_image_says_what_it_is_and_runs_as_a_number(images: Images, target: s
     assert labels["org.opencontainers.image.base.name"].startswith("python:")
 
 
-def test_the_worker_reports_to_nobody(images: Images) -> None:
+@pytest.mark.parametrize("target", ["api-inline", "worker"])
+def test_onnx_runtime_reports_to_nobody(images: Images, target: str) -> None:
     # where its telemetry is on, ONNX Runtime leaves a device id behind in the home folder
     code = "import os; os.environ['HOME'] = '/tmp'; import onnxruntime; print(os.listdir('/tmp'))"
-    assert images.python("worker", code) == "[]"
+    assert images.python(target, code) == "[]"
 
 
-@pytest.mark.parametrize(("target", "most_megabytes"), [("api", 180), ("worker", 320), ("operator", 200)])
+@pytest.mark.parametrize(
+    ("target", "most_megabytes"), [("api", 180), ("api-inline", 320), ("worker", 320), ("operator", 200)]
+)
 def test_an_image_stays_small(
     images: Images, target: str, most_megabytes: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
