@@ -35,6 +35,7 @@ MONITORED: dict[str, Any] = {
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "without operator": {"operator": {"enabled": False}},
+    "answered inline": {"api": {"sync": "inline", "resources": {"limits": {"memory": "512Mi"}}}},
     "without operator, in detail": {
         "operator": {"enabled": False},
         "model": {"worker": {"replicas": 3, "jobTimeoutSeconds": 100, "batchSize": 8}},

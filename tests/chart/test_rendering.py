@@ -299,6 +299,26 @@ def test_images_can_come_from_elsewhere_and_be_pinned(chart: Chart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("api", "sync", "image"),
+    [
+        ({}, "queue", "iris-api:0.1.0"),
+        ({"sync": "inline"}, "inline", "iris-api-inline:0.1.0"),
+        ({"sync": "inline", "image": {"repository": "my-api", "tag": "7"}}, "inline", "my-api-inline:7"),
+        ({"sync": "inline", "image": {"digest": DIGEST}}, "inline", f"iris-api-inline@{DIGEST}"),
+    ],
+)
+def test_an_api_that_answers_inline_has_the_image_that_can(
+    chart: Chart, api: dict[str, Any], sync: str, image: str
+) -> None:
+    objects = chart.render({"api": api})
+    found = dict(pods(objects))
+    images = {name: pod["spec"]["containers"][0]["image"] for name, pod in found.items()}
+    assert environment(found["iris-api"])["IRIS_SYNC"] == sync
+    assert images.pop("iris-api") == images.pop("iris-test") == image
+    assert "inline" not in "".join(images.values())
+
+
+@pytest.mark.parametrize(
     ("release", "values", "name"),
     [
         ("iris", {}, "iris-api"),

@@ -86,6 +86,7 @@ def test_what_goes_into_the_irismodel_is_checked_as_the_irismodel_is() -> None:
         ({"api": {"replicas": -1}}, "/api/replicas"),
         ({"api": {"replicas": 1001}}, "/api/replicas"),
         ({"api": {"drainSeconds": 601}}, "/api/drainSeconds"),
+        ({"api": {"sync": "in-line"}}, "/api/sync"),
         ({"api": {"image": {"digest": "sha256:short"}}}, "/api/image/digest"),
         ({"api": {"resources": {"limit": {}}}}, "limit"),
         ({"api": {"env": [{"value": "1"}]}}, "/api/env/0"),

@@ -60,6 +60,15 @@ app.kubernetes.io/part-of: iris
 {{- $name -}}
 {{- end }}
 
+{{/* The API's image: with api.sync=inline the one that can predict. */}}
+{{- define "iris.apiImage" -}}
+{{- $image := .Values.api.image -}}
+{{- if eq .Values.api.sync "inline" -}}
+{{- $image = merge (dict "repository" (printf "%s-inline" $image.repository)) $image -}}
+{{- end -}}
+{{- include "iris.image" (list . $image) -}}
+{{- end }}
+
 {{/* (list . .Values.api "api"): where and as whom a pod runs. What the restricted Pod Security standard asks for, and no
 token but for who asks the API server: the operator, and an API that has it say whose a token is. */}}
 {{- define "iris.pod" -}}
