@@ -19,7 +19,7 @@ _STYLE = (
 
 def svg(rounds: Sequence[Round]) -> str:
     """How many times better we are, per figure that has an opponent; the red mark is what was to be reached."""
-    goals = [goal for goal in GOALS if goal.theirs]
+    goals = [goal for goal in GOALS if goal.theirs and not goal.is_share]
     gains = [_gain(goal, over_rounds(rounds, goal)) for goal in goals]
     decades = max(1, math.ceil(math.log10(max(gain.highest for gain in gains))))
     bottom = TOP + ROW * len(goals)

@@ -17,6 +17,8 @@ SYSTEMS = {
     "simple": "stock SimpleWorker, no-op",
     "forking": "stock `rq worker`, no-op",
     "bare": "bare Starlette",
+    "asking": "bare Starlette that asks the model",
+    "inline": "ours, inline",
     "promises": "ours, as shipped",
     "no disk": "ours, Valkey writes nothing to disk",
     "no disk, no promises": "ours, nothing on disk, no ledger, no unique enqueue, answers overwritten",

@@ -49,8 +49,8 @@ class Bench:
     def article(self, worker: str) -> Article:
         return Article(self.folder / f"article-{worker}-{time.monotonic_ns()}", self.environment, worker)
 
-    def bare(self) -> Bare:
-        return Bare(self.folder / f"bare-{time.monotonic_ns()}")
+    def bare(self, **switches: bool) -> Bare:
+        return Bare(self.folder / f"bare-{time.monotonic_ns()}", **switches)
 
     def iris(self, **switches: bool) -> Iris:
         return Iris(self.folder / f"iris-{time.monotonic_ns()}", **switches)
@@ -110,15 +110,17 @@ def endpoints(bench: Bench, found: dict[str, Any]) -> None:
 
 
 def inference(bench: Bench, found: dict[str, Any]) -> None:
-    """Bare Starlette and ours with its worker stand ready and are asked in turn."""
-    bare, iris, seconds = bench.bare(), bench.iris(), bench.plan.endpoint_seconds
-    with running(bare, worker=False), running(iris):
-        for system in (bare, iris):
+    """Bare Starlette, and ours both ways with their workers, stand ready and are asked in turn."""
+    bare, asking = bench.bare(), bench.bare(asks_model=True)
+    inline, iris = bench.iris(inline=True), bench.iris()
+    systems: dict[str, Any] = {"bare": bare, "asking": asking, "inline": inline, "iris": iris}
+    with running(bare, worker=False), running(asking, worker=False), running(inline), running(iris):
+        for system in systems.values():
             measure.inference(system.port, bench.flowers, 16, 1)
         for connections in INFERENCE_CONNECTIONS:
-            for name, system in (("bare", bare), ("iris", iris)):
+            for name, system in systems.items():
                 found[f"inference {connections}"][name] = measure.inference(
-                    system.port, bench.flowers, connections, seconds
+                    system.port, bench.flowers, connections, bench.plan.endpoint_seconds
                 )
 
 

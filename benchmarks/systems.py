@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.request import urlopen
 
 from processes import Children, free_port, start_valkey, wait_until
 
@@ -79,19 +80,21 @@ class Article:
 class Iris:
     """Ours: one API process, one worker, recovery; Valkey appends to disk."""
 
-    def __init__(self, folder: Path, *, append_only: bool = True, promises: bool = True) -> None:
-        """Without `promises` the scripts are cut as `without_promises.py` says."""
+    def __init__(self, folder: Path, *, append_only: bool = True, promises: bool = True, inline: bool = False) -> None:
+        """Without `promises` the scripts are cut as `without_promises.py` says; `inline` is IRIS_SYNC=inline."""
         self.children = Children(folder)
         self.redis = start_valkey(self.children, append_only=append_only)
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.redis.connection_pool.connection_kwargs['port']}/0"
         self._promises = promises
+        self._inline = inline
         self._env = {
             "IRIS_REDIS_URL": self.url,
             "IRIS_MODELS": str(ROOT / "models"),
             "IRIS_MODEL": MODEL,
             "IRIS_MODEL_VERSION": VERSION,
             "IRIS_PORT": str(self.port),
+            "IRIS_SYNC": "inline" if inline else "queue",
         }
 
     def start_api(self) -> None:
@@ -103,6 +106,9 @@ class Iris:
     def start_worker(self) -> None:
         self._start("worker")
         wait_until(lambda: self.redis.scard("rq:workers") == 1, "our worker")
+        if self._inline:
+            loaded = f'iris_inline_versions{{model="{MODEL}",version="{VERSION}"}} 1'
+            wait_until(lambda: loaded in _page(self.port, "/metrics"), "the model in our api")
 
     def finished(self) -> int:
         return int(self.redis.hget(f"iris:counts:{QUEUE}", "done") or 0)
@@ -116,14 +122,17 @@ class Iris:
 
 
 class Bare:
-    """Starlette with one page that does nothing: the most that any service on it could answer."""
+    """Starlette with one page that does next to nothing: the most that any service on it could answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, asks_model: bool = False) -> None:
+        """Answers a constant, or what our model says."""
         self.children = Children(folder)
         self.port = free_port()
+        self._arguments = [ROOT / "models" / MODEL / VERSION / "model.onnx"] if asks_model else []
 
     def start_api(self) -> None:
-        self.children.start("bare", [sys.executable, HERE / "bare.py", str(self.port)], {}, ROOT)
+        command = [sys.executable, HERE / "bare.py", str(self.port), *self._arguments]
+        self.children.start("bare", command, {}, ROOT)
         wait_until(lambda: _serves(self.port, "/"), "bare Starlette")
 
 
@@ -137,6 +146,11 @@ def run_folder() -> Iterator[Path]:
         print(f"logs of the failed run: {folder}", file=sys.stderr)
         raise
     shutil.rmtree(folder)
+
+
+def _page(port: int, path: str) -> str:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return str(answer.read(), "utf-8")
 
 
 def _serves(port: int, path: str) -> bool:

@@ -30,7 +30,7 @@ def measured(speed: float) -> dict[str, Any]:
         "async": {"article": theirs, "preload": theirs, "iris": ours},
         "latency": {"article": slow, "preload": slow, "iris": fast, "iris waiting": fast},
         **{f"enqueue {count}": {"article": slow, "iris": fast} for count in (1, 16, 64)},
-        **{f"inference {count}": {"bare": slow, "iris": fast} for count in (16, 64)},
+        **{f"inference {count}": {"bare": slow, "asking": slow, "inline": fast, "iris": fast} for count in (16, 64)},
         "drain": {"simple": {"jobs_per_second": 1, **drained}, "iris": {"jobs_per_second": speed, **drained}},
         "cost": {
             name: {"throughput": share * 10, "drain": share * 10}
@@ -125,7 +125,7 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
 def test_the_plot_is_a_picture_with_one_line_a_ratio() -> None:
     root = ET.fromstring(plot.svg(ROUNDS))
     bars = [node for node in root.iter() if node.get("class") == "bar"]
-    assert len(bars) == sum(bool(goal.theirs) for goal in ratios.GOALS)
+    assert len(bars) == sum(bool(goal.theirs) and not goal.is_share for goal in ratios.GOALS)
     assert all(float(bar.get("width", "0")) > 0 for bar in bars)
 
 
