@@ -114,7 +114,7 @@ def stage(
     """One for all tests of a module: each uses models of its own."""
     folder = tmp_path_factory.mktemp("operated")
     namespace = kube.create(RESTRICTED_NAMESPACE)
-    kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=20s")
+    kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=60s")
     valkey = Valkey(tmp_path_factory.mktemp("valkey"))
     (folder / "models").mkdir()
     kubelet = Kubelet(kube, folder / "models", folder, COMMANDS)
@@ -138,7 +138,7 @@ def new_namespace(kube: Kube) -> Iterator[Callable[[], str]]:
     def make() -> str:
         made.append(kube.create(RESTRICTED_NAMESPACE))
         # A pod created before the controller-manager has made its ServiceAccount would be refused.
-        kube("wait", "--for=create", "serviceaccount/default", "-n", made[-1], "--timeout=20s")
+        kube("wait", "--for=create", "serviceaccount/default", "-n", made[-1], "--timeout=60s")
         return made[-1]
 
     yield make

@@ -97,4 +97,4 @@ class KindCluster:
 def add_nodes(kube: Kube, names: Sequence[str]) -> None:
     for name in names:
         kube.apply(programs.fake_node(name))
-    kube("wait", "--for=condition=Ready", "--timeout=30s", *(f"node/{name}" for name in names))
+    kube("wait", "--for=condition=Ready", "--timeout=60s", *(f"node/{name}" for name in names))

@@ -148,7 +148,7 @@ class Operated:
             lambda: condition(self.status(name)), seconds, what, lambda: f"{self.status(name)}\n{self.last_words()}"
         )
 
-    def wait_ready(self, *names: str, seconds: int = 40) -> None:
+    def wait_ready(self, *names: str, seconds: int = 90) -> None:
         self("wait", "--for=condition=Ready", f"--timeout={seconds}s", *(f"im/{name}" for name in names))
 
     def route(self, name: str) -> dict[str, int] | None:

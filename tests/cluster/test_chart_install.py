@@ -52,7 +52,7 @@ def test_the_api_server_accepts_it_all_without_a_warning(kube_programs: Path, ku
     namespace = kube.create({**RESTRICTED_NAMESPACE, "metadata": meta})
     kube("apply", "--server-side", "-f", str(CRD), "-f", str(OF_PROMETHEUS))
     for plural in (PLURAL, "podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"):
-        kube("wait", "--for=condition=Established", f"crd/{plural}", "--timeout=20s")
+        kube("wait", "--for=condition=Established", f"crd/{plural}", "--timeout=60s")
     chart = Chart(kube_programs / "helm", CHART)
     rendered = {
         json.dumps(found, sort_keys=True): found
@@ -84,13 +84,13 @@ def test_one_command_installs_a_model_together_with_its_kind_and_another_leaves_
     assert generations(kube, namespace) == before, "an upgrade to the same changes nothing"
     wait_for_claim(kube, namespace)
     release.uninstall("--wait", "--timeout", "1m")
-    kube("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=30s")
+    kube("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=60s")
     assert names(kube, namespace) == {"persistentvolumeclaim/data-iris-valkey-0"}, "accepted jobs are in there"
     assert kube.answers("get", f"crd/{PLURAL}"), "Helm leaves a CRD, and with it the IrisModels of other namespaces"
 
 
 def wait_for_claim(kube: Kube, namespace: str) -> None:
-    kube("wait", "--for=create", "pvc/data-iris-valkey-0", "-n", namespace, "--timeout=20s")
+    kube("wait", "--for=create", "pvc/data-iris-valkey-0", "-n", namespace, "--timeout=60s")
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_helm_3_installs_and_upgrades_it_too_and_helm_4_goes_on(
         assert kube.get("secret/iris-redis", "-n", namespace)["data"] == secret
     wait_for_claim(kube, namespace)
     of_helm3.uninstall("--wait", "--timeout", "1m")
-    kube("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=30s")
+    kube("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=60s")
     assert names(kube, namespace) == {"persistentvolumeclaim/data-iris-valkey-0"}
 
 

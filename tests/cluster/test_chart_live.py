@@ -55,7 +55,7 @@ def live(
     program("redis-cli")  # for the queue's probe; said here, where a test can be skipped
     folder = tmp_path_factory.mktemp("live")
     namespace = kube.create(RESTRICTED_NAMESPACE)
-    kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=20s")
+    kube("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=60s")
     kube.apply(volume(namespace))
     kubelet = Kubelet(kube, MODELS, folder)
     kubelet.start()

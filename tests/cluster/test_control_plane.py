@@ -32,7 +32,7 @@ time.sleep(600)
 
 def test_the_pods_of_a_deployment_become_ready(kube: Kube, namespace: str) -> None:
     kube.apply(deployment("healthy", 3), "-n", namespace)
-    kube("rollout", "status", "deployment/healthy", "-n", namespace, "--timeout=30s")
+    kube("rollout", "status", "deployment/healthy", "-n", namespace, "--timeout=60s")
     assert kube.get("deployment/healthy", "-n", namespace)["status"]["readyReplicas"] == 3
 
 
@@ -41,7 +41,7 @@ def test_a_pod_that_is_told_to_fail_ends_the_rollout_at_its_deadline(
     kube: Kube, namespace: str, outcome: str, state: str
 ) -> None:
     kube.apply(deployment("bad", 1, {"iris.test/outcome": outcome}, progressDeadlineSeconds=2), "-n", namespace)
-    said = kube.refused("rollout", "status", "deployment/bad", "-n", namespace, "--timeout=30s")
+    said = kube.refused("rollout", "status", "deployment/bad", "-n", namespace, "--timeout=60s")
     assert "exceeded its progress deadline" in said
     (bad,) = kube.get("pods", "-n", namespace)["items"]
     assert list(bad["status"]["containerStatuses"][0]["state"]) == [state]
@@ -67,7 +67,7 @@ def test_a_privileged_pod_is_refused(kube: Kube, namespace: str) -> None:
 
 def test_a_rule_in_a_custom_resource_definition_is_enforced(kube: Kube, namespace: str) -> None:
     kube.apply(custom_resource(GROUP, "self.low <= self.high", "low must not be above high"))
-    kube("wait", "--for=condition=Established", f"crd/flowers.{GROUP}", "--timeout=20s")
+    kube("wait", "--for=condition=Established", f"crd/flowers.{GROUP}", "--timeout=60s")
     flower = {"apiVersion": f"{GROUP}/v1", "kind": "Flower", "metadata": {"name": "iris"}}
     said = kube.refused(
         "create", "-n", namespace, "-f", "-", stdin=json.dumps(flower | {"spec": {"low": 2, "high": 1}})
@@ -79,9 +79,9 @@ def test_a_rule_in_a_custom_resource_definition_is_enforced(kube: Kube, namespac
 
 def test_deleting_a_deployment_deletes_what_it_owns(kube: Kube, namespace: str) -> None:
     kube.apply(deployment("short-lived", 2), "-n", namespace)
-    kube("rollout", "status", "deployment/short-lived", "-n", namespace, "--timeout=30s")
+    kube("rollout", "status", "deployment/short-lived", "-n", namespace, "--timeout=60s")
     kube("delete", "deployment/short-lived", "-n", namespace)
-    kube("wait", "--for=delete", "replicasets,pods", "--all", "-n", namespace, "--timeout=30s")
+    kube("wait", "--for=delete", "replicasets,pods", "--all", "-n", namespace, "--timeout=60s")
     assert kube.get("replicasets,pods", "-n", namespace)["items"] == []
 
 
@@ -142,7 +142,7 @@ def test_a_cluster_with_nodes_of_its_own_is_used_and_given_back_as_it_was(
     try:
         guest.start()
         guest.kube.apply(deployment("guest", 2), "-n", namespace)
-        guest.kube("rollout", "status", "deployment/guest", "-n", namespace, "--timeout=30s")
+        guest.kube("rollout", "status", "deployment/guest", "-n", namespace, "--timeout=60s")
         pods = guest.kube.get("pods", "-n", namespace)["items"]
         assert {pod["spec"]["nodeName"] for pod in pods} <= set(GUEST_NODES)
     finally:

@@ -156,7 +156,7 @@ def test_what_people_do_by_hand(stage: Stage) -> None:
     stage.operated.wait_ready("hands")
     stage.operated("delete", "im/hands")
     wait_until(lambda: not deployments_of(stage, "hands"), 20, "the workers are gone")
-    stage.operated("wait", "--for=delete", "pods", "-l", "serving.iris.dev/model=hands", "--timeout=30s")
+    stage.operated("wait", "--for=delete", "pods", "-l", "serving.iris.dev/model=hands", "--timeout=60s")
     wait_until(lambda: stage.operated.route("hands") is None, 30, "the route is gone")
 
 

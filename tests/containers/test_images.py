@@ -66,7 +66,7 @@ def test_an_image_holds_the_wheel_and_what_its_process_needs(images: Images, tar
 @pytest.mark.parametrize("target", ["api", "api-inline", "worker", "operator"])
 def test_an_image_holds_what_its_bill_of_materials_lists(images: Images, target: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "requirements" / "sbom.py", tmp_path], check=True)
-    (bill,) = tmp_path.glob(f"iris-{target}-*.json")
+    (bill,) = tmp_path.glob(f"iris-{target}-[0-9]*.json")
     listed = {component["name"]: component["version"] for component in json.loads(bill.read_text())["components"]}
     found = json.loads(images.python(target, INSTALLED))
     assert {name: version for name, version in found.items() if name not in OF_THE_BASE} == listed
