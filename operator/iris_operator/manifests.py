@@ -7,8 +7,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from iris_operator.quantity import amount
 from iris_operator.spec import GROUP, VERSION, IrisModelSpec, ModelVersion
 
 MANAGER = "iris-operator"
@@ -25,6 +27,8 @@ PLACEMENT = ("nodeSelector", "tolerations", "affinity")
 _GRACE_SECONDS = 15
 _PLACES = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 _CA_FOLDER = "/etc/iris/redis-ca"
+_MOST_RSS_BYTES = 1 << 50
+"""The most that a worker's IRIS_WORKER_MAX_RSS_BYTES may be."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, An
                 "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
                 "readinessProbe": _probe("/healthz", period=2, failures=3),
                 "livenessProbe": _probe("/healthz", period=10, failures=6),
-                "resources": dict(spec.worker.resources or pods.resources),
+                "resources": _resources(spec, pods),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,
@@ -176,6 +180,23 @@ def _pod(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> dict[str, An
     return rendered
 
 
+def _resources(spec: IrisModelSpec, pods: Pods) -> dict[str, Any]:
+    return dict(spec.worker.resources or pods.resources)
+
+
+def max_rss_bytes(resources: Mapping[str, Any]) -> int:
+    """Return the memory beyond which a worker ends itself: three quarters of its limit, or 0 (never) without a limit.
+
+    The rest is for what it may grow by between two looks of its watchdog, half a second apart, and for what counts
+    against the limit beside it. At the limit the kernel ends it, without a line in its log. Where there is no operator
+    the chart reckons the same (iris.maxRssBytes).
+    """
+    limit = amount((resources.get("limits") or {}).get("memory"))
+    if limit is None or limit <= 0:
+        return 0
+    return max(1, int(min(limit * 3 / 4, Decimal(_MOST_RSS_BYTES))))
+
+
 def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list[dict[str, Any]]:
     plain: Mapping[str, str] = {
         "IRIS_MODEL": spec.name,
@@ -184,6 +205,7 @@ def _environment(spec: IrisModelSpec, version: ModelVersion, pods: Pods) -> list
         "IRIS_MODEL_FORMAT": version.format,
         "IRIS_JOB_TIMEOUT_SECONDS": str(spec.worker.job_timeout_seconds),
         "IRIS_BATCH_SIZE": str(spec.worker.batch_size),
+        "IRIS_WORKER_MAX_RSS_BYTES": str(max_rss_bytes(_resources(spec, pods))),
         "IRIS_METRICS_HOST": "0.0.0.0",  # noqa: S104  scraped from outside the pod
         "IRIS_METRICS_PORT": str(METRICS_PORT),
         **({"IRIS_REDIS_CA_FILE": f"{_CA_FOLDER}/ca.crt"} if pods.redis_ca_secret else {}),

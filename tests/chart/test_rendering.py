@@ -15,7 +15,7 @@ from chart.combinations import COMBINATIONS, DIGEST
 from chart.irismodel_schema import spec_schema
 from chart.rendering import NAMESPACE, Chart, Object, environment, of_kind, one, pods
 from iris_operator.config import Settings as OperatorSettings
-from iris_operator.manifests import worker_deployment
+from iris_operator.manifests import max_rss_bytes, worker_deployment
 from iris_operator.spec import IrisModelSpec
 from iris_service.config import Settings
 
@@ -213,6 +213,29 @@ def test_the_workers_of_the_chart_are_those_the_operator_would_render(chart: Cha
             del spread["labelSelector"]
         pod["containers"][0]["env"].sort(key=lambda item: item["name"])
     assert ours["template"]["spec"] == theirs["template"]["spec"]
+
+
+@pytest.mark.parametrize("place", ["worker", "model.worker"])
+@pytest.mark.parametrize(
+    "limit", ["512Mi", "1.5Gi", ".5G", "5.", "1e9", "12E+8", "1E", "2Ei", "500k", "100m", "0", 1 << 30, 1, None]
+)
+def test_a_worker_of_the_chart_ends_itself_where_the_operator_s_would(
+    chart: Chart, place: str, limit: str | int | None
+) -> None:
+    resources = {"limits": {"memory": limit} if limit is not None or place == "worker" else {}}
+    values = (
+        {"worker": {"resources": resources}} if place == "worker" else {"model": {"worker": {"resources": resources}}}
+    )
+    worker = one(chart.render({**values, "operator": {"enabled": False}}), "Deployment", "iris-worker")
+    env = environment(worker["spec"]["template"])
+    assert env["IRIS_WORKER_MAX_RSS_BYTES"] == str(max_rss_bytes(resources))
+    assert Settings.from_env(env).worker.max_rss_bytes == max_rss_bytes(resources)
+
+
+def test_without_being_asked_a_worker_ends_itself_at_three_quarters_of_its_memory(chart: Chart) -> None:
+    worker = one(chart.render({"operator": {"enabled": False}}), "Deployment", "iris-worker")["spec"]["template"]
+    assert worker["spec"]["containers"][0]["resources"]["limits"]["memory"] == "512Mi"
+    assert environment(worker)["IRIS_WORKER_MAX_RSS_BYTES"] == str(384 << 20)
 
 
 @pytest.mark.parametrize(

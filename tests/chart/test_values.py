@@ -15,6 +15,7 @@ import yaml
 
 from chart.irismodel_schema import CHART, SCHEMA, parts_of_the_crd
 from chart.rendering import Chart
+from iris_operator.quantity import PATTERN
 from versions import committed_card
 
 ROOT = CHART.parents[1]
@@ -54,6 +55,10 @@ def test_every_value_is_in_the_schema_and_the_other_way_round() -> None:
     assert set(keys_of_values(VALUES, known)) == known
 
 
+def test_quantities_are_those_the_operator_reads() -> None:
+    assert ABOUT["definitions"]["quantities"]["additionalProperties"]["pattern"] == f"^{PATTERN}$"
+
+
 def objects_in(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(schema, dict):
         if schema.get("type") == "object":
@@ -89,6 +94,7 @@ def test_what_goes_into_the_irismodel_is_checked_as_the_irismodel_is() -> None:
         ({"api": {"sync": "in-line"}}, "/api/sync"),
         ({"api": {"image": {"digest": "sha256:short"}}}, "/api/image/digest"),
         ({"api": {"resources": {"limit": {}}}}, "limit"),
+        ({"worker": {"resources": {"limits": {"memory": "512MB"}}}}, "/worker/resources/limits/memory"),
         ({"api": {"env": [{"value": "1"}]}}, "/api/env/0"),
         ({"worker": {"env": [{"name": "IRIS_BATCH_SIZE", "value": "1"}]}}, "/worker/env/0/name"),
         ({"model": {"version": 1}}, "/model/version"),

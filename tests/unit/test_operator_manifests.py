@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_operator.drift import covers
-from iris_operator.manifests import METRICS_PORT, Pods, deployment_name, labels, model_selector, worker_deployment
+from iris_operator.manifests import (
+    METRICS_PORT,
+    Pods,
+    deployment_name,
+    labels,
+    max_rss_bytes,
+    model_selector,
+    worker_deployment,
+)
+from iris_operator.quantity import amount
 from iris_operator.spec import IrisModelSpec, ModelVersion, Worker
 from iris_service.config import Settings
 
@@ -105,6 +114,58 @@ def test_resources_of_the_chart_are_for_models_that_ask_for_none() -> None:
     assert container(rendered(pods=pods))["resources"] == pods.resources
     asking = replace(SPEC, worker=Worker(resources={"limits": {"cpu": "1"}}))
     assert container(rendered(asking, pods=pods))["resources"] == {"limits": {"cpu": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("limit", "mebibytes"),
+    [("512Mi", 384), ("1Gi", 768), ("1.5Gi", 1152), ("16Gi", 12288), (1 << 30, 768), ("0.5Gi", 384), (None, 0)],
+)
+def test_a_worker_ends_itself_before_the_kernel_does(limit: str | int | None, mebibytes: int) -> None:
+    """Whoever sets the limit: the IrisModel, or the chart for those that set none."""
+    resources = {"limits": {"memory": limit}} if limit else {"requests": {"memory": "1Gi"}}
+    asking = replace(SPEC, worker=Worker(resources=resources))
+    for manifest in (rendered(asking), rendered(pods=replace(PODS, resources=resources))):
+        env = {item["name"]: item.get("value", "redis://r") for item in container(manifest)["env"]}
+        assert Settings.from_env(env).worker.max_rss_bytes == mebibytes << 20
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({}, 0),
+        ({"limits": None}, 0),
+        ({"limits": {"cpu": "1"}}, 0),
+        ({"limits": {"memory": "0"}}, 0),
+        ({"limits": {"memory": "-1Gi"}}, 0),
+        ({"limits": {"memory": "lots"}}, 0),
+        ({"limits": {"memory": "1"}}, 1),
+        ({"limits": {"memory": "100m"}}, 1),
+        ({"limits": {"memory": "1E"}}, 1 << 50),
+        ({"limits": {"memory": "1e999"}}, 1 << 50),
+    ],
+)
+def test_no_limit_is_no_end_and_any_limit_is_one_that_the_worker_understands(
+    resources: dict[str, Any], expected: int
+) -> None:
+    assert max_rss_bytes(resources) == expected
+    assert Settings.from_env({"IRIS_WORKER_MAX_RSS_BYTES": str(expected)}).worker.max_rss_bytes == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", 1), (1, 1), (0.5, 0.5), ("1.5", 1.5), ("1.", 1), (".5", 0.5), ("+2", 2), ("-2", -2),
+        ("1k", 1000), ("1M", 10**6), ("1.5G", 15 * 10**8), ("1T", 10**12), ("1P", 10**15), ("1E", 10**18),
+        ("1Ki", 1024), ("512Mi", 512 << 20), ("1.5Gi", 3 << 29), ("1Ti", 1 << 40), ("1Pi", 1 << 50), ("1Ei", 1 << 60),
+        ("1e3", 1000), ("1E3", 1000), ("12E+2", 1200), ("12e-1", 1.2), ("1500m", 1.5), ("1u", 1e-6), ("1n", 1e-9),
+        ("", None), ("x", None), ("Mi", None), ("1K", None), ("1ki", None), ("1e3Mi", None), ("1 Gi", None),
+        ("1e", None), ("1MB", None), ("1_0", None), ("NaN", None), ("Infinity", None), ("1\n", None), (True, None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_a_quantity_is_read_as_kubernetes_reads_it(text: Any, expected: float | None) -> None:
+    found = amount(text)
+    assert found == expected if expected is None or isinstance(expected, int) else float(found or 0) == expected
 
 
 def test_workers_are_put_where_the_chart_says_and_apart_from_each_other() -> None:

@@ -183,6 +183,19 @@ capabilities: {drop: [ALL]}
 its model's: the API's is out of the way. */}}
 {{- define "iris.longestJobSeconds" -}}86400{{- end }}
 
+{{/* Resources of a worker: the memory beyond which it ends itself, as the operator reckons it (manifests.max_rss_bytes): three
+quarters of the limit, 0 (never) without one. A quantity has a suffix or an exponent; schema and API server refuse others. */}}
+{{- define "iris.maxRssBytes" -}}
+{{- $factors := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+  "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- $limit := toString ((.limits | default dict).memory | default 0) -}}
+{{- $number := regexFind "^[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?" $limit -}}
+{{- $bytes := mulf $number (get $factors (trimPrefix $number $limit)) 0.75 -}}
+{{- if gt $bytes 0.0 -}}
+{{- printf "%.0f" (floor (maxf 1 (minf $bytes 1125899906842624))) -}}
+{{- else -}}0{{- end -}}
+{{- end }}
+
 {{/* Not empty when `helm test` has something to ask, the bundled flowers, and may ask it. */}}
 {{- define "iris.tested" -}}
 {{- if and .Values.model.enabled (eq .Values.model.name "iris") (ne .Values.api.auth.mode "tokenreview") -}}yes{{- end -}}
