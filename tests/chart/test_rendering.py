@@ -238,6 +238,40 @@ def test_without_being_asked_a_worker_ends_itself_at_three_quarters_of_its_memor
     assert environment(worker)["IRIS_WORKER_MAX_RSS_BYTES"] == str(384 << 20)
 
 
+WITHOUT_OPERATOR = {
+    "worker.replicas": 3,
+    "worker.autoscaling": {},
+    "worker.jobTimeoutSeconds": 99,
+    "worker.batchSize": 9,
+    "worker.resources": {"limits": {"memory": "1Gi"}},
+    "rollout.strategy": "Replace",
+    "rollout.steps": [{"weight": 9}],
+    "rollout.analysis": {"minimumJobs": 9},
+    "rollout.gate": {"goldenSet": False},
+    "rollout.progressDeadlineSeconds": 99,
+    "rollout.autoRollback": False,
+}
+"""Each thing that an IrisModel may say of its workers and its rollout."""
+
+
+def test_every_such_thing_is_tried() -> None:
+    known = spec_schema()["properties"]
+    named = {f"{part}.{name}" for part in ("worker", "rollout") for name in known[part]["properties"]}
+    assert WITHOUT_OPERATOR.keys() == named
+
+
+@pytest.mark.parametrize("name", WITHOUT_OPERATOR)
+def test_without_an_operator_what_is_said_of_a_model_is_done_or_refused_and_never_lost(chart: Chart, name: str) -> None:
+    part, _, key = name.partition(".")
+    values = {"operator": {"enabled": False}, "model": {part: {key: WITHOUT_OPERATOR[name]}}}
+    if name == "worker.autoscaling" or part == "rollout":
+        asked = "model.rollout" if part == "rollout" else "model.worker.autoscaling"
+        assert f"operator.enabled=false leaves nobody to follow {asked}" in chart.refusal(values)
+    else:
+        plain = chart.render({"operator": {"enabled": False}})
+        assert one(chart.render(values), "Deployment", "iris-worker") != one(plain, "Deployment", "iris-worker")
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
