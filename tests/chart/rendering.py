@@ -33,6 +33,17 @@ class Chart:
             self._rendered[key] = [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
         return copy.deepcopy(self._rendered[key])
 
+    def notes(self, values: Mapping[str, Any]) -> str:
+        """What an installation with these values tells its user."""
+        command: Sequence[str | Path] = [
+            self.helm, "install", "iris", self.folder, "--namespace", NAMESPACE, "--values", "-", "--dry-run=client",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.partition("\nNOTES:\n")[2]
+
     def lint(self, values: Mapping[str, Any]) -> str:
         """What helm has to say against the chart itself, with these values."""
         command: Sequence[str | Path] = [self.helm, "lint", "--strict", self.folder, "--values", "-"]
@@ -55,6 +66,11 @@ class Chart:
         return subprocess.run(
             command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=False
         )
+
+
+def commands(notes: str) -> list[str]:
+    """The lines of notes that are there to be pasted."""
+    return [line.strip() for line in notes.splitlines() if line.startswith(("  kubectl ", "  helm ", "  curl "))]
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:

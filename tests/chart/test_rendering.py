@@ -295,6 +295,7 @@ def test_values_that_do_not_go_together_are_refused_with_the_remedy(
         ({"operator": {"enabled": False}}, True),
         ({"model": {"enabled": False}}, False),
         ({"model": {"name": "tulips"}}, False),
+        ({"model": {"worker": {"replicas": 0}}}, False),
         ({"api": {"auth": {"mode": "api-key", "apiKeysSecret": "keys"}}}, True),
         ({"api": {"auth": {"mode": "tokenreview"}}}, False),
     ],

@@ -56,6 +56,10 @@ class Containers:
                 self._of_services[service] = found[port["name"]]
         return found
 
+    def address(self, namespace: str, service: str, port: int) -> str:
+        """Where on loopback what a Service leads to listens."""
+        return f"127.0.0.1:{self._of_services[namespace, service, port]}"
+
     def start(self, pod: Pod, ports: Mapping[str, int]) -> subprocess.Popen[bytes]:
         """Start the process; its output goes to a log named after the pod."""
         (container,) = pod["spec"]["containers"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,17 @@ class Release:
         """The command of docs/upgrade.md."""
         shown = self._run("show", "crds", str(chart))
         self.kube("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=shown)
+
+    def paste(self, command: str) -> str:
+        """What a line of the notes prints in a shell that has helm and kubectl; fails the test when it fails."""
+        home, config = self.kube.kubeconfig.parent / "helm", self.kube.kubeconfig
+        env = {"HOME": str(home), "KUBECONFIG": str(config), "PATH": f"{self.helm.parent}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command.replace(" CHART ", f" {CHART} ")],
+            env=env, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
 
     def _run(self, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
         done = self._ask(*arguments, values=values)

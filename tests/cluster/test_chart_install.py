@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from chart.combinations import COMBINATIONS
 from chart.prometheus_operator import CRDS as OF_PROMETHEUS
-from chart.rendering import Chart
+from chart.rendering import Chart, commands
 from cluster.conftest import RESTRICTED_NAMESPACE
 from cluster.helm import CHART, CRD, Release
 from cluster.kube import Kube
@@ -87,6 +88,24 @@ def test_one_command_installs_a_model_together_with_its_kind_and_another_leaves_
     kube("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=60s")
     assert names(kube, namespace) == {"persistentvolumeclaim/data-iris-valkey-0"}, "accepted jobs are in there"
     assert kube.answers("get", f"crd/{PLURAL}"), "Helm leaves a CRD, and with it the IrisModels of other namespaces"
+
+
+@pytest.mark.parametrize(
+    ("worker", "told", "replicas"),
+    [({}, 3, 3), ({"autoscaling": {"maxReplicas": 3}}, 2, None), ({"replicas": 2}, 2, 2)],
+    ids=["nothing said", "autoscaling", "fixed"],
+)
+def test_what_the_notes_say_about_workers_works_and_so_does_the_next_upgrade(
+    release: Release, kube: Kube, namespace: str, worker: dict[str, Any], told: int, replicas: int | None
+) -> None:
+    values = with_api(model={"worker": worker})
+    printed = commands(release.install(values))
+    tried = [command for command in printed if re.search(r" (get|scale|show crds) ", command)]
+    assert len(tried) == told
+    for command in tried:
+        release.paste(command)
+    release.upgrade(values)
+    assert kube.get("im/iris", "-n", namespace)["spec"]["worker"].get("replicas") == replicas
 
 
 def wait_for_claim(kube: Kube, namespace: str) -> None:

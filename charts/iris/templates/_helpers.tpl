@@ -196,9 +196,9 @@ quarters of the limit, 0 (never) without one. A quantity has a suffix or an expo
 {{- else -}}0{{- end -}}
 {{- end }}
 
-{{/* Not empty when `helm test` has something to ask, the bundled flowers, and may ask it. */}}
+{{/* Not empty when `helm test` has something to ask, the bundled flowers, may ask it, and somebody will answer. */}}
 {{- define "iris.tested" -}}
-{{- if and .Values.model.enabled (eq .Values.model.name "iris") (ne .Values.api.auth.mode "tokenreview") -}}yes{{- end -}}
+{{- if and .Values.model.enabled (ne (toString .Values.model.worker.replicas) "0") (eq .Values.model.name "iris") (ne .Values.api.auth.mode "tokenreview") -}}yes{{- end -}}
 {{- end }}
 
 {{/* Name of the Secret with the keys of callers; empty where they need none. */}}
