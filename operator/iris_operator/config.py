@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from iris_operator.errors import InvalidSpec
 from iris_operator.manifests import PLACEMENT, Pods
 
-_PASSED_ON = ("IRIS_DRIFT_", "OTEL_")
+_PASSED_ON = ("IRIS_DRIFT_", "IRIS_JOB_ATTEMPTS", "IRIS_JOB_DEADLINE_SECONDS", "IRIS_RESULT_TTL_SECONDS", "OTEL_")
+"""Beginnings of names. The life of a job is the same for all who take part in one; its time limit is an IrisModel's."""
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels")
 _HELD_BACK = "_HEADERS"
 """OTEL_EXPORTER_OTLP_HEADERS and its like hold credentials, and a Deployment shows what it holds."""
@@ -31,8 +32,9 @@ class Settings:
     pods: Pods = field(default_factory=lambda: Pods(image="iris-worker:dev", redis_secret="iris-redis"))  # noqa: S106
     """IRIS_WORKER_IMAGE, IRIS_REDIS_SECRET, IRIS_WORKER_SERVICE_ACCOUNT, IRIS_WORKER_PRIORITY_CLASS, IRIS_MODELS_CLAIM,
     IRIS_IMAGE_PULL_SECRETS (comma separated), IRIS_IMAGE_PULL_POLICY, IRIS_REDIS_CA_SECRET; in JSON, as a pod's spec
-    has them, IRIS_WORKER_RESOURCES and IRIS_WORKER_PLACEMENT (nodeSelector, tolerations, affinity). IRIS_DRIFT_* and
-    OTEL_* as they are, without OTEL_*_HEADERS."""
+    has them, IRIS_WORKER_RESOURCES and IRIS_WORKER_PLACEMENT (nodeSelector, tolerations, affinity). As they are
+    IRIS_JOB_ATTEMPTS, IRIS_JOB_DEADLINE_SECONDS, IRIS_RESULT_TTL_SECONDS, IRIS_DRIFT_* and OTEL_* (but for
+    OTEL_*_HEADERS)."""
     health_port: int = 8080
     """IRIS_HEALTH_PORT: /healthz."""
     metrics_port: int = 9000

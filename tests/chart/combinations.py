@@ -107,6 +107,10 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "api": {"image": {"repository": "my-api", "digest": DIGEST}},
         "worker": {"image": {"digest": DIGEST}},
     },
+    "jobs of another life": {"jobs": {"attempts": 2, "deadlineSeconds": 604800, "resultTtlSeconds": 60}},
+    "jobs of another life, no operator": {
+        "jobs": {"attempts": 2, "deadlineSeconds": 604800, "resultTtlSeconds": 60}, "operator": {"enabled": False},
+    },
     "models of one's own": {"models": {"existingClaim": "my-models"}},
     "models of one's own, no operator": {"models": {"existingClaim": "my-models"}, "operator": {"enabled": False}},
     "placed": dict.fromkeys(("api", "worker", "recovery", "operator", "valkey"), PLACED),

@@ -189,22 +189,32 @@ def test_what_the_operator_owns_is_not_rendered_beside_it(chart: Chart) -> None:
     assert parts({"operator": {"enabled": False}}) == {"iris-api", "iris-recovery", "iris-worker"}
 
 
+def the_operator_s_workers(objects: list[Object]) -> Object:
+    """The spec of the Deployment that the operator makes of the IrisModel, set up as the chart does."""
+    body = one(objects, "IrisModel", "iris")
+    body["metadata"] |= {"uid": "u", "generation": 1, "namespace": NAMESPACE}
+    spec = IrisModelSpec.from_body(body)
+    settings = OperatorSettings.from_env(environment(one(objects, "Deployment", "iris-operator")["spec"]["template"]))
+    made: Object = worker_deployment(spec, spec.model, spec.worker.replicas or 1, settings.pods)["spec"]
+    return made
+
+
 @pytest.mark.parametrize(
     "name",
-    ["without operator, in detail", "placed, no operator", "models of one's own, no operator", "watched, no operator"],
+    [
+        "without operator, in detail",
+        "placed, no operator",
+        "models of one's own, no operator",
+        "watched, no operator",
+        "jobs of another life, no operator",
+    ],
 )
 def test_the_workers_of_the_chart_are_those_the_operator_would_render(chart: Chart, name: str) -> None:
     """All of the pod but labels, and the selectors by them."""
     values = COMBINATIONS[name]
     ours = one(chart.render(values), "Deployment", "iris-worker")["spec"]
     with_operator = chart.render({**values, "operator": {"enabled": True}})
-    body = one(with_operator, "IrisModel", "iris")
-    body["metadata"] |= {"uid": "u", "generation": 1, "namespace": NAMESPACE}
-    spec = IrisModelSpec.from_body(body)
-    settings = OperatorSettings.from_env(
-        environment(one(with_operator, "Deployment", "iris-operator")["spec"]["template"])
-    )
-    theirs = worker_deployment(spec, spec.model, spec.worker.replicas or 1, settings.pods)["spec"]
+    theirs = the_operator_s_workers(with_operator)
     assert ours["replicas"] == theirs["replicas"]
     assert ours["template"]["spec"].pop("automountServiceAccountToken") is False
     for pod in (ours["template"]["spec"], theirs["template"]["spec"]):
@@ -270,6 +280,37 @@ def test_without_an_operator_what_is_said_of_a_model_is_done_or_refused_and_neve
     else:
         plain = chart.render({"operator": {"enabled": False}})
         assert one(chart.render(values), "Deployment", "iris-worker") != one(plain, "Deployment", "iris-worker")
+
+
+@pytest.mark.parametrize(
+    "name", ["defaults", "without operator", "jobs of another life", "jobs of another life, no operator"]
+)
+def test_a_job_has_the_same_life_for_all_who_take_part_in_it(chart: Chart, name: str) -> None:
+    values, objects = COMBINATIONS[name], chart.render(COMBINATIONS[name])
+    found = {
+        part: environment(pod) for part, pod in pods(objects) if part in ("iris-api", "iris-recovery", "iris-worker")
+    }
+    if "iris-worker" not in found:
+        found["iris-worker"] = environment(the_operator_s_workers(objects)["template"])
+    assert len(found) == 3
+    given = values.get("jobs", {"attempts": 5, "deadlineSeconds": 3600, "resultTtlSeconds": 3600})
+    for part, env in found.items():
+        jobs = Settings.from_env(env).jobs
+        assert [jobs.attempts, jobs.deadline_seconds, jobs.result_ttl_seconds] == list(given.values()), part
+
+
+@pytest.mark.parametrize("part", ["api", "recovery", "operator"])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("IRIS_JOB_ATTEMPTS", "attempts"),
+        ("IRIS_JOB_DEADLINE_SECONDS", "deadlineSeconds"),
+        ("IRIS_RESULT_TTL_SECONDS", "resultTtlSeconds"),
+    ],
+)
+def test_nobody_is_told_another_life_of_a_job_alone(chart: Chart, part: str, name: str, key: str) -> None:
+    refusal = chart.refusal({part: {"env": [{"name": "OTHER", "value": "1"}, {"name": name, "value": "1"}]}})
+    assert f"{part}.env sets {name} for one part alone: set jobs.{key}" in refusal
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import yaml
 from chart.irismodel_schema import CHART, SCHEMA, parts_of_the_crd
 from chart.rendering import Chart
 from iris_operator.quantity import PATTERN
+from iris_service.config import JobSettings
 from versions import committed_card
 
 ROOT = CHART.parents[1]
@@ -100,6 +101,9 @@ def test_what_goes_into_the_irismodel_is_checked_as_the_irismodel_is() -> None:
         ({"model": {"version": 1}}, "/model/version"),
         ({"model": {"worker": {"replica": 1}}}, "/model/worker"),
         ({"model": {"rollout": {"steps": [{"weight": 100}]}}}, "/model/rollout/steps/0/weight"),
+        ({"jobs": {"attempts": 101}}, "/jobs/attempts"),
+        ({"jobs": {"deadlineSeconds": 604801}}, "/jobs/deadlineSeconds"),
+        ({"jobs": {"resultTtlSeconds": 0}}, "/jobs/resultTtlSeconds"),
         ({"valkey": {"maxMemory": "256Mi"}}, "/valkey/maxMemory"),
         ({"operator": {"clusterWide": True}}, "clusterWide"),
         ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "serviceMonitor"),
@@ -118,6 +122,8 @@ def test_a_misspelt_or_impossible_value_is_refused_by_its_name(
     [
         {"api": {"replicas": 1000}},
         {"api": {"drainSeconds": 600}},
+        {"jobs": {"attempts": 100, "deadlineSeconds": 604800, "resultTtlSeconds": 604800}},
+        {"jobs": {"attempts": 1, "deadlineSeconds": 1, "resultTtlSeconds": 1}},
         {"monitoring": {"podMonitor": {"intervalSeconds": 30}}},
     ],
 )
@@ -151,6 +157,14 @@ def test_the_model_is_the_one_in_the_images() -> None:
     model = VALUES["model"]
     card = committed_card(model["version"])
     assert (model["name"], model["digest"]) == (card.model, card.artifacts[model["format"]].digest)
+
+
+def test_without_being_told_a_job_lives_as_long_as_it_does_elsewhere() -> None:
+    jobs, usual = VALUES["jobs"], JobSettings()
+    assert jobs == {
+        "attempts": usual.attempts, "deadlineSeconds": usual.deadline_seconds,
+        "resultTtlSeconds": usual.result_ttl_seconds,
+    }  # fmt: skip
 
 
 def test_the_users_of_the_queue_are_those_of_the_service() -> None:

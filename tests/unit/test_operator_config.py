@@ -38,9 +38,13 @@ def test_what_is_meant_for_workers_is_passed_on_but_for_credentials() -> None:
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hidden",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "api-key=hidden", "IRIS_DRIFT_MIN_ROWS": "200", "IRIS_LOG_LEVEL": "INFO",
+        "IRIS_RESULT_TTL_SECONDS": "60", "IRIS_JOB_ATTEMPTS": "2", "IRIS_JOB_DEADLINE_SECONDS": "90",
     }  # fmt: skip
     assert Settings.from_env(env).pods.passed_on == (
         ("IRIS_DRIFT_MIN_ROWS", "200"),
+        ("IRIS_JOB_ATTEMPTS", "2"),
+        ("IRIS_JOB_DEADLINE_SECONDS", "90"),
+        ("IRIS_RESULT_TTL_SECONDS", "60"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
     )
 

@@ -183,6 +183,21 @@ capabilities: {drop: [ALL]}
 its model's: the API's is out of the way. */}}
 {{- define "iris.longestJobSeconds" -}}86400{{- end }}
 
+{{/* (list . "api" .Values.api.env): the life of a job, of all who take part in one alike; and a part that would have its own. */}}
+{{- define "iris.jobEnv" -}}
+{{- $jobs := (index . 0).Values.jobs -}}
+{{- $env := dict "IRIS_JOB_ATTEMPTS" "attempts" "IRIS_JOB_DEADLINE_SECONDS" "deadlineSeconds" "IRIS_RESULT_TTL_SECONDS" "resultTtlSeconds" -}}
+{{- $part := index . 1 -}}
+{{- range $set := index . 2 }}
+{{- with get $env $set.name }}
+{{- fail (printf "%s.env sets %s for one part alone: set jobs.%s" $part $set.name .) }}
+{{- end }}
+{{- end }}
+{{- range $name, $key := $env }}
+- {name: {{ $name }}, value: {{ get $jobs $key | quote }}}
+{{- end }}
+{{- end }}
+
 {{/* Resources of a worker: the memory beyond which it ends itself, as the operator reckons it (manifests.max_rss_bytes): three
 quarters of the limit, 0 (never) without one. A quantity has a suffix or an exponent; schema and API server refuse others. */}}
 {{- define "iris.maxRssBytes" -}}
