@@ -14,12 +14,14 @@ from iris_service.api.openapi.parts import Subject
 from iris_service.api.openapi.refused import REASONS
 from iris_service.api.v2.inference import FAILURES, NOT_YET
 from iris_service.api.v2.shapes import MAX_ID_CHARACTERS, MAX_TENSORS
-from iris_service.config import AccessSettings, ApiSettings
+from iris_service.config import AccessSettings, ApiSettings, JobSettings
 from iris_service.errors import IrisError
+from iris_service.jobs.job_queue import _fingerprint_seconds
 from iris_service.schemas import MAX_OBJECTS, FailureCode
 from versions import committed_card
 
-DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "api.md").read_text()
 ROWS = {
     (int(status), code)
     for status, codes in re.findall(r"^\| (\d{3}) \| (`[A-Z_`, ]+)", DOCS, re.MULTILINE)
@@ -57,6 +59,16 @@ def test_every_reason_of_a_failed_job_has_a_status_of_its_own_under_v2() -> None
 @pytest.mark.parametrize("reason", sorted({*get_args(FailureCode)} - {"CANCELLED"}))
 def test_every_reason_of_a_failed_job_is_documented_in_the_words_of_the_openapi_document(reason: str) -> None:
     assert f"| `{reason}` | {REASONS[reason]} |" in DOCS
+
+
+def test_how_long_an_idempotency_key_is_remembered_is_documented_for_both_ways_to_run() -> None:
+    """The chart's API lets a job run for as long as any IrisModel may."""
+    text = " ".join(DOCS.split())
+    usual, in_the_chart = (_fingerprint_seconds(jobs) for jobs in (JobSettings(), JobSettings(timeout_seconds=86_400)))
+    assert f"{usual:,} s by default, two hours, and {in_the_chart:,} s in the chart, 26 hours" in text
+    assert (usual // 3600, in_the_chart // 3600) == (2, 26)
+    backup = " ".join((ROOT / "docs" / "backup.md").read_text().split())
+    assert f"idempotency keys](api.md#submitting) stand for ({in_the_chart // 3600} hours at most)" in backup
 
 
 def test_the_limits_are_documented_with_their_defaults() -> None:

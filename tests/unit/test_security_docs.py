@@ -10,6 +10,7 @@ import pytest
 from iris_service.api import access, api_keys, token_review
 from iris_service.config import AccessSettings, Settings
 from iris_service.errors import SettingsError
+from iris_service.jobs.job_id import belongs_to, new_id
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "security.md").read_text()
@@ -42,6 +43,15 @@ def test_its_numbers_are_those_of_the_code() -> None:
         f"one caller may have {defaults.caller_in_flight} requests in hand",
     ):
         assert words in " ".join(DOCS.split()), words
+
+
+def test_what_is_not_promised_is_no_less_than_what_is_done() -> None:
+    """Who has an id has its job only where nobody has a name."""
+    policy = " ".join((ROOT / "SECURITY.md").read_text().split())
+    assert "With `IRIS_AUTH=none`, the default, whoever has a job id can read its answer" in policy
+    assert AccessSettings().mode == "none"
+    assert belongs_to(new_id(None), None)
+    assert not belongs_to(new_id("shop"), "another")
 
 
 def test_the_tests_it_names_exist() -> None:
