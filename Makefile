@@ -55,7 +55,7 @@ chart: .venv/dev.stamp ## Package charts/iris into dist/, with the version of py
 	@.ci/chart
 	@.ci/checksums
 
-publish: .venv/dev.stamp ## Push images and chart to REGISTRY (host/path); their digests into dist/
+publish: .venv/dev.stamp ## Push images, and the chart with their digests, to REGISTRY (host/path); both into dist/
 	@.ci/publish
 
 e2e: .venv/dev.stamp kube-tools ## Install, predict, roll out, scale and uninstall on a kind cluster made for it

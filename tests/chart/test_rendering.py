@@ -19,6 +19,7 @@ from iris_operator.manifests import max_rss_bytes, worker_deployment
 from iris_operator.spec import IrisModelSpec
 from iris_service.config import Settings
 
+OTHER = f"sha256:{'d' * 64}"
 OLDEST, NEWEST = "1.30.0", "1.37.0"
 """The oldest Kubernetes that Chart.yaml lets in, and the newest whose schema there is."""
 NOT_OF_KUBERNETES = {"HTTPRoute", "IrisModel", "PodMonitor", "PrometheusRule"}
@@ -321,6 +322,7 @@ def test_nobody_is_told_another_life_of_a_job_alone(chart: Chart, part: str, nam
         ({"api": {"ingress": {"enabled": True}}}, "api.ingress.hosts"),
         ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs"),
         ({"api": {"auth": {"mode": "api-key"}}}, "api.auth.apiKeysSecret"),
+        ({"api": {"sync": "inline", "image": {"digest": DIGEST}}}, "set api.image.inlineDigest"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_with_the_remedy(
@@ -403,7 +405,9 @@ def test_images_can_come_from_elsewhere_and_be_pinned(chart: Chart) -> None:
         ({}, "queue", "iris-api:0.1.0"),
         ({"sync": "inline"}, "inline", "iris-api-inline:0.1.0"),
         ({"sync": "inline", "image": {"repository": "my-api", "tag": "7"}}, "inline", "my-api-inline:7"),
-        ({"sync": "inline", "image": {"digest": DIGEST}}, "inline", f"iris-api-inline@{DIGEST}"),
+        ({"sync": "inline", "image": {"inlineDigest": DIGEST}}, "inline", f"iris-api-inline@{DIGEST}"),
+        ({"sync": "inline", "image": {"inlineDigest": DIGEST, "digest": OTHER}}, "inline", f"iris-api-inline@{DIGEST}"),
+        ({"image": {"inlineDigest": DIGEST, "digest": OTHER}}, "queue", f"iris-api@{OTHER}"),
     ],
 )
 def test_an_api_that_answers_inline_has_the_image_that_can(

@@ -64,7 +64,10 @@ app.kubernetes.io/part-of: iris
 {{- define "iris.apiImage" -}}
 {{- $image := .Values.api.image -}}
 {{- if eq .Values.api.sync "inline" -}}
-{{- $image = merge (dict "repository" (printf "%s-inline" $image.repository)) $image -}}
+{{- if and $image.digest (not $image.inlineDigest) -}}
+{{- fail "api.sync=inline takes another image than api.image.digest pins: set api.image.inlineDigest" -}}
+{{- end -}}
+{{- $image = dict "repository" (printf "%s-inline" $image.repository) "tag" $image.tag "digest" $image.inlineDigest -}}
 {{- end -}}
 {{- include "iris.image" (list . $image) -}}
 {{- end }}
