@@ -12,7 +12,7 @@ import yaml
 
 from chart.combinations import COMBINATIONS
 from chart.irismodel_schema import CHART
-from chart.prometheus_operator import complaint
+from chart.other_kinds import complaint
 from chart.rendering import Chart, Object, of_kind, one, pods
 from debian import program
 from iris_operator.manifests import METRICS_PORT, labels

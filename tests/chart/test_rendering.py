@@ -13,6 +13,7 @@ import pytest
 
 from chart.combinations import COMBINATIONS, DIGEST
 from chart.irismodel_schema import spec_schema
+from chart.other_kinds import complaint as complaint_of_others
 from chart.rendering import NAMESPACE, Chart, Object, environment, of_kind, one, pods
 from iris_operator.config import Settings as OperatorSettings
 from iris_operator.manifests import max_rss_bytes, worker_deployment
@@ -368,6 +369,32 @@ def test_the_number_of_api_pods_is_left_to_its_autoscaler(chart: Chart) -> None:
     scaled = chart.render(COMBINATIONS["an API that scales"])
     assert "replicas" not in one(scaled, "Deployment", "iris-api")["spec"]
     assert one(scaled, "HorizontalPodAutoscaler", "iris-api")["spec"]["maxReplicas"] == 9
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        {"parentRefs": [{"name": "public"}]},
+        {
+            "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+            "annotations": {"a": "b"},
+        },
+        {"parentRefs": [{"name": "a"}, {"name": "b"}], "hostnames": ["iris.example.com", "*.flowers.example.com"]},
+    ],
+)
+def test_the_gateway_api_finds_nothing_wrong(chart: Chart, route: dict[str, Any]) -> None:
+    found = one(chart.render({"api": {"httpRoute": {"enabled": True, **route}}}), "HTTPRoute", "iris-api")
+    assert (found["apiVersion"], complaint_of_others(found)) == ("gateway.networking.k8s.io/v1", "")
+
+
+def test_a_route_that_the_gateway_api_does_not_know_would_be_found() -> None:
+    def complaint_of(**spec: Any) -> str:
+        return complaint_of_others({"kind": "HTTPRoute", "spec": spec})
+
+    assert complaint_of(parentRefs=[{"name": "public"}]) == ""
+    assert "hostname" in complaint_of(hostname=["iris.example.com"])
+    assert "hostnames[0]" in complaint_of(hostnames=["https://iris.example.com"])
+    assert "backendRefs[0].port" in complaint_of(rules=[{"backendRefs": [{"name": "iris-api", "port": 0}]}])
 
 
 def test_a_route_of_the_gateway_api_leads_to_the_service(chart: Chart) -> None:

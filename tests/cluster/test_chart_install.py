@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chart.combinations import COMBINATIONS
-from chart.prometheus_operator import CRDS as OF_PROMETHEUS
+from chart.other_kinds import CRDS as OF_OTHERS
 from chart.rendering import Chart, commands
 from cluster.conftest import RESTRICTED_NAMESPACE
 from cluster.helm import CHART, CRD, Release
@@ -21,6 +21,11 @@ from cluster.operated import wait_until
 from cluster.previous_chart import previous_chart
 
 PLURAL = "irismodels.serving.iris.dev"
+OTHER_PLURALS = (
+    "podmonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+    "httproutes.gateway.networking.k8s.io",
+)
 KINDS = "all,im,sa,role,rolebinding,secret,cm,pvc,pdb,hpa,ingress,networkpolicy"
 OF_THE_CLUSTER = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 FEW_PODS: dict[str, Any] = {"image": {"registry": "example.invalid"}, "recovery": {"replicas": 0}}
@@ -51,16 +56,12 @@ def test_the_api_server_accepts_it_all_without_a_warning(kube_programs: Path, ku
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     meta = {**RESTRICTED_NAMESPACE["metadata"], "labels": labels}
     namespace = kube.create({**RESTRICTED_NAMESPACE, "metadata": meta})
-    kube("apply", "--server-side", "-f", str(CRD), "-f", str(OF_PROMETHEUS))
-    for plural in (PLURAL, "podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"):
+    kube("apply", "--server-side", *(f"--filename={path}" for path in (CRD, *OF_OTHERS)))
+    for plural in (PLURAL, *OTHER_PLURALS):
         kube("wait", "--for=condition=Established", f"crd/{plural}", "--timeout=60s")
     chart = Chart(kube_programs / "helm", CHART)
-    rendered = {
-        json.dumps(found, sort_keys=True): found
-        for name in RICH
-        for found in chart.render(COMBINATIONS[name])
-        if found["kind"] != "HTTPRoute"  # no kind of Kubernetes' own
-    }
+    rendered = {json.dumps(found, sort_keys=True): found for name in RICH for found in chart.render(COMBINATIONS[name])}
+    assert "HTTPRoute" in {found["kind"] for found in rendered.values()}
     accounts = [found for found in rendered.values() if found["kind"] == "ServiceAccount"]
     for items, how in (
         (accounts, ()),

@@ -1,4 +1,4 @@
-"""The kinds of the Prometheus operator that the chart renders, read as strictly as an API server reads them."""
+"""The kinds that the chart renders and Kubernetes does not have, read as strictly as an API server reads them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import yaml
 from chart.irismodel_schema import plain
 from chart.rendering import Object
 
-CRDS = Path(__file__).with_suffix(".yaml")
-"""For an API server; it says where they are from."""
+HERE = Path(__file__).parent
+CRDS = (HERE / "prometheus_operator.yaml", HERE.parent / "schemas" / "httproute-v1.yaml")
+"""For an API server; they say where they are from."""
 
 
 def complaint(found: Object) -> str:
@@ -27,7 +28,7 @@ def complaint(found: Object) -> str:
 def _schemas() -> dict[str, Any]:
     """Of the spec, by kind."""
     found = {}
-    for crd in yaml.safe_load_all(CRDS.read_text()):
+    for crd in (crd for path in CRDS for crd in yaml.safe_load_all(path.read_text())):
         (version,) = crd["spec"]["versions"]
         found[crd["spec"]["names"]["kind"]] = plain(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
     return found
