@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from iris_service.errors import CannotStart
 from iris_service.supervisor.valkey import embedded_valkey, private_socket, sole_use_of, split_log_line
+from servers import short_folder
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,31 @@ def test_a_socket_left_by_a_killed_supervisor_is_removed(tmp_path: Path) -> None
         with private_socket(tmp_path) as fresh:
             assert not left.parent.exists()
             assert fresh.parent.exists()
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
+def test_what_lies_in_place_of_the_socket_is_named_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    temporary = short_folder()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    (tmp_path / "data").mkdir()
+    make(tmp_path / "data" / "valkey.sock")
+    with pytest.raises(CannotStart, match=r"valkey\.sock is not ours: .* --data"), private_socket(tmp_path / "data"):
+        pass
+    assert (tmp_path / "data" / "valkey.sock").exists()
+    temporary.rmdir()  # only an empty one can be
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody, not even root, can write")
+def test_a_data_folder_that_cannot_be_written_is_named_and_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    temporary = short_folder()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(CannotStart, match=r"/proc/valkey\.sock cannot be made: "), private_socket(Path("/proc")):
+        pass
+    temporary.rmdir()
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,21 +151,42 @@ def private_socket(folder: Path) -> Iterator[Path]:
     A link in the data folder leads to it, so that it is found and removed even after this process was killed.
     """
     link = folder / "valkey.sock"
-    _remove_socket(link)
-    path = Path(tempfile.mkdtemp(prefix="iris-")) / "valkey.sock"
+    path = _linked_socket(link)
     try:
-        link.symlink_to(path)
-        if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
-            raise CannotStart(f"{path} is too long a path for a socket: set TMPDIR to a shorter folder")
         yield path
     finally:
         _remove_socket(link)
+
+
+def _linked_socket(link: Path) -> Path:
+    """Return a path in a new private folder to which `link` leads; raises `CannotStart`, leaving nothing behind."""
+    path: Path | None = None
+    try:
+        _remove_socket(link)
+        path = Path(tempfile.mkdtemp(prefix="iris-")) / "valkey.sock"
+        if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
+            raise CannotStart(f"{path} is too long a path for a socket: set TMPDIR to a shorter folder")
+        link.symlink_to(path)
+    except OSError as exc:
+        _remove_folder(path)
+        if isinstance(exc, FileExistsError):
+            raise CannotStart(f"{link} is not ours: move it away, or name another --data") from exc
+        raise CannotStart(f"{exc.filename2 or exc.filename or link} cannot be made: {exc.strerror}") from exc
+    except CannotStart:
+        _remove_folder(path)
+        raise
+    return path
 
 
 def _remove_socket(link: Path) -> None:
     if link.is_symlink():
         path = link.readlink()
         path.unlink(missing_ok=True)
+        _remove_folder(path)
+        link.unlink()
+
+
+def _remove_folder(path: Path | None) -> None:
+    if path is not None:
         with suppress(OSError):  # gone, or somebody keeps things there
             path.parent.rmdir()
-        link.unlink()
