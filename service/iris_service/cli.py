@@ -103,6 +103,11 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print card.json")
 
 
+def _process_arguments(parser: argparse.ArgumentParser) -> None:
+    """The rest is a setting. What `iris up` listens to is no concern of a person."""
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
     """Everything is a setting."""
 
@@ -140,8 +145,8 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("run it", "up", "everything on this machine, with an embedded Valkey", commands.up, _up_arguments, "local"),
-    Command("run it", "api", "the HTTP API alone", commands.api, _no_arguments, "api"),
-    Command("run it", "worker", "one worker alone", commands.worker, _no_arguments, "worker"),
+    Command("run it", "api", "the HTTP API alone", commands.api, _process_arguments, "api"),
+    Command("run it", "worker", "one worker alone", commands.worker, _process_arguments, "worker"),
     Command(
         "run it", "recovery", "gives the jobs of lost workers to others", commands.recovery, _no_arguments, "worker"
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iris_service.config import Settings, environment
+from iris_service.entry import tell_once
 from iris_service.errors import CannotStart, InvalidInput
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def _say_ready(ready: Ready) -> None:
     print("\n".join(lines), flush=True)
 
 
-def api(_arguments: argparse.Namespace) -> int:
+def api(arguments: argparse.Namespace) -> int:
     from iris_service.api.__main__ import serve
 
-    return serve(Settings.from_env())
+    return serve(Settings.from_env(), tell_once(arguments.ready_fd))
 
 
 def key(arguments: argparse.Namespace) -> int:
@@ -63,10 +64,10 @@ def key(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def worker(_arguments: argparse.Namespace) -> int:
+def worker(arguments: argparse.Namespace) -> int:
     from iris_service.worker.__main__ import serve
 
-    return serve(Settings.from_env())
+    return serve(Settings.from_env(), tell_once(arguments.ready_fd))
 
 
 def recovery(_arguments: argparse.Namespace) -> int:

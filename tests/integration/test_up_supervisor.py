@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ import pytest
 
 from iris_service.supervisor import child
 from iris_service.supervisor.child import ChildSpec
+from iris_service.supervisor.readiness import why_not_all
 from iris_service.supervisor.supervisor import Stopping, Supervisor
 from iris_service.supervisor.wakeup import Wakeup
 
@@ -139,6 +142,56 @@ def test_a_second_signal_kills_what_still_runs() -> None:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         supervisor.stop()
     assert child.exit_code() == -signal.SIGKILL
+
+
+SAYS_READY = "import os, sys, time; os.write(int(sys.argv[-1].partition('=')[2]), b'1'); time.sleep(600)"
+
+
+def test_a_child_is_ready_once_it_says_so_and_after_a_restart_not_before_it_says_so_again(
+    supervisor: Supervisor,
+) -> None:
+    child = supervisor.start(_python(SAYS_READY, says_ready=True))
+    _wait_for(child.is_ready)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    _tend_until(supervisor, lambda: child.starts == 2)
+    _wait_for(child.is_ready)
+
+
+@pytest.mark.parametrize("code", ["pass", SLEEPS])
+def test_a_child_that_says_nothing_is_not_ready(supervisor: Supervisor, code: str) -> None:
+    child = supervisor.start(_python(code, says_ready=True))
+    if code == "pass":
+        _wait_for(lambda: not child.is_running())
+    assert not child.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("api", "worker", "why"),
+    [
+        (SLEEPS, SAYS_READY, "the API does not listen yet"),
+        (SAYS_READY, SLEEPS, "worker-1 cannot answer jobs yet"),
+        (SAYS_READY, SAYS_READY, None),
+    ],
+)
+def test_an_answer_on_the_port_counts_when_our_api_listens_there_and_all_workers_are_ready(
+    supervisor: Supervisor, api: str, worker: str, why: str | None
+) -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), _AnotherApi) as another:
+        threading.Thread(target=another.serve_forever, daemon=True).start()
+        specs = [_python(code, name, says_ready=True) for name, code in (("worker-1", worker), ("api", api))]
+        children = [supervisor.start(spec) for spec in specs]
+        port = another.server_address[1]
+        _wait_for(lambda: why_not_all(children, "127.0.0.1", port) == why)
+        another.shutdown()
+
+
+class _AnotherApi(BaseHTTPRequestHandler):
+    """Ready, and not ours."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
 
 def test_a_program_that_cannot_be_run_is_tried_again(supervisor: Supervisor) -> None:

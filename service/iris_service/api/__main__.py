@@ -11,7 +11,7 @@ import structlog
 from iris_service.api import server
 from iris_service.api.app import build
 from iris_service.config import ApiSettings, Settings
-from iris_service.entry import run
+from iris_service.entry import OnReady, run, tell_nobody
 from iris_service.errors import SettingsError
 from iris_service.metrics_server import start_metrics_server
 from iris_service.telemetry import configure_logging
@@ -19,8 +19,11 @@ from iris_service.telemetry import configure_logging
 _log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit code; raises `SettingsError` when it cannot listen."""
+def serve(settings: Settings, on_ready: OnReady = tell_nobody) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit code; raises `SettingsError` when it cannot listen.
+
+    `on_ready` is called once it listens.
+    """
     configure_logging(settings.log, "api")
     app = build(settings)
     if settings.metrics.port is not None:
@@ -31,6 +34,7 @@ def serve(settings: Settings) -> int:
         if settings.access.mode == "none":
             _log.warning("no authentication: whoever reaches this address may use it", setting="IRIS_AUTH")
         _log.info("api listening", url=url, model=settings.model.name, version=settings.model.version)
+        on_ready()
         state = app.state
         server.run(app, listener, settings.api, state.draining, state.refused, state.waiting.stop)
     _log.info("api stopped")

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,6 +30,8 @@ class ChildSpec:
     stop_seconds: float
     """How long it may take to stop before it is killed."""
     pass_fds: tuple[int, ...] = ()
+    says_ready: bool = False
+    """It takes `--ready-fd` and writes there, once, when it can be used."""
     read_output: Callable[[IO[bytes]], None] | None = None
     """Called in a thread with the child's output; without it the child shares ours."""
 
@@ -45,25 +48,57 @@ class Child:
         self._started_at = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._ready_fd: int | None = None
+        self._ready = False
 
     def start(self) -> None:
         """Start the process; raises `OSError` when the system cannot."""
         spec = self.spec
         self.starts += 1
         self._started_at = time.monotonic()
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *spec.command],
-            env=spec.env,
-            pass_fds=spec.pass_fds,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if spec.read_output else None,
-            stderr=subprocess.STDOUT if spec.read_output else None,
-            start_new_session=True,  # Ctrl-C is for the supervisor, which then stops everyone in order
-        )
+        with self._ears() as listening:
+            option = [f"--ready-fd={handle}" for handle in listening]
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *spec.command, *option],
+                env=spec.env,
+                pass_fds=(*spec.pass_fds, *listening),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if spec.read_output else None,
+                stderr=subprocess.STDOUT if spec.read_output else None,
+                start_new_session=True,  # Ctrl-C is for the supervisor, which then stops everyone in order
+            )
         self.due_at = None
         if spec.read_output and process.stdout:
             self._reader = threading.Thread(target=spec.read_output, args=(process.stdout,), daemon=True)
             self._reader.start()
+
+    @contextmanager
+    def _ears(self) -> Iterator[Sequence[int]]:
+        """Yield the descriptors on which the next process may say that it is ready: one, or none."""
+        self._deafen()
+        self._ready = False
+        if not self.spec.says_ready:
+            yield ()
+            return
+        self._ready_fd, theirs = os.pipe()
+        os.set_blocking(self._ready_fd, False)
+        try:
+            yield (theirs,)
+        finally:
+            os.close(theirs)
+
+    def _deafen(self) -> None:
+        if self._ready_fd is not None:
+            os.close(self._ready_fd)
+            self._ready_fd = None
+
+    def is_ready(self) -> bool:
+        """Whether the process of the last start runs and, where it says so, has said that it can be used."""
+        if self._ready_fd is not None:
+            with suppress(BlockingIOError):
+                self._ready = bool(os.read(self._ready_fd, 1))  # nothing is read when it ends without a word
+                self._deafen()
+        return self.is_running() and (self._ready or not self.spec.says_ready)
 
     @property
     def pid(self) -> int | None:

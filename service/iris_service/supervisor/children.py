@@ -27,10 +27,11 @@ def our_children(settings: Settings, env: Mapping[str, str], workers: int) -> li
                 command=_iris("worker"),
                 env=_env_with_port(settings, env, number),
                 stop_seconds=job_seconds + WORKER_GRACE_SECONDS,
+                says_ready=True,
             )
             for number in range(1, workers + 1)
         ),
-        ChildSpec("api", 2, _iris("api"), _api_env(env), _api_stop_seconds(settings)),
+        ChildSpec("api", 2, _iris("api"), _api_env(env), _api_stop_seconds(settings), says_ready=True),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -14,7 +15,11 @@ from iris_service.supervisor.supervisor import Supervisor
 from iris_service.supervisor.valkey import EmbeddedValkey
 
 LOOK_AGAIN_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
 COMPLAIN_AFTER_SECONDS = 10.0
+"""Time for a slow machine to load everything."""
+COMPLAIN_OF_REDIS_AFTER_SECONDS = 2.0
+"""Of a server that we did not start, and that may well not be there."""
 
 _log = structlog.get_logger(__name__)
 
@@ -28,14 +33,29 @@ def wait_for_valkey(supervisor: Supervisor, child: Child, valkey: EmbeddedValkey
         supervisor.tend(LOOK_AGAIN_SECONDS)
 
 
-def wait_for_api(supervisor: Supervisor, host: str, port: int) -> None:
-    """Return once /readyz says yes; says why not when that takes long."""
-    complain_at = time.monotonic() + COMPLAIN_AFTER_SECONDS
-    while (reason := why_not_ready(host, port)) is not None:
-        if time.monotonic() > complain_at:
-            _log.warning("not ready yet", reason=reason)
-            complain_at = float("inf")
-        supervisor.tend(LOOK_AGAIN_SECONDS)
+def wait_until_ready(supervisor: Supervisor, children: Sequence[Child], host: str, port: int, patience: float) -> None:
+    """Return once all children are ready and /readyz says yes; says why not when that takes longer than `patience`,
+    in seconds, and again whenever the reason is another."""
+    complain_at, said, pause = time.monotonic() + patience, "", LOOK_AGAIN_SECONDS
+    while (reason := why_not_all(children, host, port)) is not None:
+        if time.monotonic() > complain_at and reason != said:
+            _log.warning("not ready yet: trying on", reason=reason)
+            said = reason
+        supervisor.tend(pause)
+        pause = min(LONGEST_PAUSE_SECONDS, 1.2 * pause)
+
+
+def why_not_all(children: Sequence[Child], host: str, port: int) -> str | None:
+    """None when everything can be used, else a sentence.
+
+    The API comes first: only when it is ours that listens on the port is it ours that answers.
+    """
+    late = [child.spec.name for child in children if not child.is_ready()]
+    if "api" in late:
+        return "the API does not listen yet"
+    if (reason := why_not_ready(host, port)) is not None:
+        return reason
+    return f"{', '.join(late)} cannot answer jobs yet" if late else None
 
 
 def why_not_ready(host: str, port: int) -> str | None:

@@ -13,7 +13,13 @@ from iris_service.config import ApiSettings, Settings, without_password
 from iris_service.errors import CannotStart
 from iris_service.model.store import ModelRepository
 from iris_service.supervisor.children import our_children
-from iris_service.supervisor.readiness import local_url, wait_for_api, wait_for_valkey
+from iris_service.supervisor.readiness import (
+    COMPLAIN_AFTER_SECONDS,
+    COMPLAIN_OF_REDIS_AFTER_SECONDS,
+    local_url,
+    wait_for_valkey,
+    wait_until_ready,
+)
 from iris_service.supervisor.supervisor import Stopping, Supervisor
 from iris_service.supervisor.valkey import embedded_valkey
 from iris_service.supervisor.wakeup import Wakeup
@@ -52,9 +58,10 @@ def up(settings: Settings, env: Mapping[str, str], workers: int, data: Path, on_
             if valkey:
                 wait_for_valkey(supervisor, supervisor.start(valkey.spec(env)), valkey)
             redis_url = valkey.url if valkey else settings.redis.url
-            for spec in our_children(settings, {**env, "IRIS_PORT": str(port), "IRIS_REDIS_URL": redis_url}, workers):
-                supervisor.start(spec)
-            wait_for_api(supervisor, settings.api.host, port)
+            ours = {**env, "IRIS_PORT": str(port), "IRIS_REDIS_URL": redis_url}
+            children = [supervisor.start(spec) for spec in our_children(settings, ours, workers)]
+            patience = COMPLAIN_AFTER_SECONDS if valkey else COMPLAIN_OF_REDIS_AFTER_SECONDS
+            wait_until_ready(supervisor, children, settings.api.host, port, patience)
             on_ready(
                 Ready(
                     api_url=local_url(settings.api.host, port),
@@ -80,4 +87,6 @@ def usable_port(api: ApiSettings) -> int:
     except OSError as exc:
         # Python adds the address to strerror, which says it twice; an unknown host has no such number
         reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-        raise CannotStart(f"cannot listen on {api.host}, port {api.port}: {reason}; --port takes another") from exc
+        raise CannotStart(
+            f"cannot listen on {api.host}, port {api.port}: {reason}; --port takes another (make run: PORT=)"
+        ) from exc

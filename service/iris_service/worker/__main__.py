@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import generate_latest
 
 from iris_service.config import Settings
-from iris_service.entry import run
+from iris_service.entry import OnReady, run, tell_nobody
 from iris_service.errors import ModelRejected
 from iris_service.metrics_server import Heartbeat, start_metrics_server
 from iris_service.telemetry import WorkerMetrics, configure_logging, new_registry
@@ -23,10 +23,11 @@ STUCK_GRACE_SECONDS = 15.0
 _log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, on_ready: OnReady = tell_nobody) -> int:
     """Answer jobs until SIGTERM or SIGINT and return the exit code: 0, or `os.EX_DATAERR` when the model is rejected.
 
-    Raises `SettingsError` when the metrics port is taken.
+    `on_ready` is called at each turn of its loop: from the first on, it takes jobs. Raises `SettingsError` when the
+    metrics port is taken.
     """
     # imported here: they take most of a second, and a wrong setting should be said before that
     from iris_service.jobs.serving import report_rejection, run_worker
@@ -50,11 +51,16 @@ def serve(settings: Settings) -> int:
     heart = Heartbeat(settings.jobs.timeout_seconds + STUCK_GRACE_SECONDS)
     if settings.metrics.port is not None:
         start_metrics_server(settings.metrics, partial(generate_latest, metrics.registry), heart.alive)
+
+    def on_progress() -> None:
+        heart.beat()
+        on_ready()
+
     return run_worker(
         settings,
         model,
         metrics,
-        heart.beat,
+        on_progress,
         card_to_json(model.card.served_as(settings.model.artifact_format)),
         drift.observe,
         open_spans(settings.tracing, "worker"),
