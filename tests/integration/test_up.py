@@ -290,7 +290,8 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
         done = _refused("--port", str(port), cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        f"iris up: cannot listen on 127.0.0.1, port {port}: Address already in use; --port takes another\n"
+        f"iris up: cannot listen on 127.0.0.1, port {port}: Address already in use; "
+        "--port takes another (make run: PORT=)\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -307,18 +308,37 @@ def _refused(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_rejected_model_stops_everything_with_its_own_exit_code(tmp_path: Path) -> None:
+def test_a_rejected_model_stops_everything_with_its_own_exit_code_and_is_never_ready(tmp_path: Path) -> None:
     shutil.copytree(COMMITTED / "iris" / "1", tmp_path / "models" / "iris" / "1")
     (tmp_path / "models" / "iris" / "1" / "model.onnx").write_bytes(b"not what the card says")
     process = _start(tmp_path / ".iris", "--port", "0", env={"IRIS_MODELS": "models"})
-    process.communicate(timeout=60)
-    assert process.returncode == os.EX_DATAERR
+    said, _ = process.communicate(timeout=60)
+    assert (process.returncode, said) == (os.EX_DATAERR, "")
     events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     [why] = [event for event in events if event["event"] == "child ended for good"]
     assert (why["child"], why["reason"]) == ("worker-1", "the model was rejected")
     pids = [event["pid"] for event in events if event["event"] == "child started"]
     assert len(pids) == 4
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_redis_that_is_not_there_is_said_at_once_and_not_again_and_again(tmp_path: Path) -> None:
+    process = _start(tmp_path / ".iris", env={"IRIS_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "IRIS_PORT": "0"})
+    try:
+        _wait_for(lambda: '"not ready yet: trying on"' in (tmp_path / "log").read_text())
+        time.sleep(2)  # nothing is to happen in it
+        process.terminate()
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (0, "")
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    [line] = [event for event in events if event["event"] == "not ready yet: trying on"]
+    assert "redis: the queue cannot be used right now" in line["reason"]
+    warnings = [
+        event["event"] for event in events if event["level"] == "warning" and "authentication" not in event["event"]
+    ]
+    assert len(warnings) == len(set(warnings)) <= 4, "one line of each process"
 
 
 def test_data_that_valkey_cannot_read_is_said_and_kept(tmp_path: Path) -> None:

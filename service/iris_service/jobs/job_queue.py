@@ -160,12 +160,12 @@ class JobQueue:
         self._answers.look_again(job_id)
 
     async def ping(self) -> None:
-        """Return when Redis answers; raises `QueueUnavailable`."""
+        """Return when Redis answers; raises `QueueUnavailable`, and logs nothing: who asks, asks every few seconds."""
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 await self._client.ping()
         except (RedisError, OSError, TimeoutError) as exc:
-            raise self._unavailable(exc) from exc
+            raise _unavailable() from exc
 
     def observe(self) -> Observation:
         """Return what was seen at the last look; costs nothing."""
@@ -188,12 +188,8 @@ class JobQueue:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 return await coalescer.submit(item)
         except (RedisError, OSError, TimeoutError) as exc:
-            raise self._unavailable(exc) from exc
-
-    def _unavailable(self, exc: Exception) -> QueueUnavailable:
-        _log.warning("queue unavailable", reason=f"{type(exc).__name__}: {exc}"[:200])
-        seconds = outage_retry_seconds(random.random())  # noqa: S311  jitter, not a secret
-        return QueueUnavailable("the queue cannot be used right now", retry_after_seconds=seconds)
+            _log.warning("queue unavailable", reason=f"{type(exc).__name__}: {exc}"[:200])
+            raise _unavailable() from exc
 
     def _retry_after(self, target: Target) -> int:
         return retry_after_seconds(self._watch.seen.queue(target), random.random())  # noqa: S311  jitter, not a secret
@@ -228,6 +224,11 @@ class JobQueue:
             envelope if envelope is not None else deadline is not None
             for envelope, deadline in zip(envelopes, deadlines, strict=True)
         ]
+
+
+def _unavailable() -> QueueUnavailable:
+    seconds = outage_retry_seconds(random.random())  # noqa: S311  jitter, not a secret
+    return QueueUnavailable("the queue cannot be used right now", retry_after_seconds=seconds)
 
 
 def _give_up(announced: Heard) -> None:

@@ -78,6 +78,7 @@ class Watch:
         self._looked_at = time.monotonic()
         self._looks = 0
         self.seen = Observation({default.model: Route.only(default)})
+        self._lost = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -92,10 +93,12 @@ class Watch:
             try:
                 seen = await self._look()
                 seconds, self._looked_at = time.monotonic() - self._looked_at, time.monotonic()
+                self._lost = False
                 self.seen = replace(seen, queues=_with_rates(self.seen.queues, seen.queues, seconds))
             except (RedisError, OSError) as exc:
-                if self.seen.redis_up:
+                if not self._lost:
                     _log.warning("queue lost", reason=str(exc)[:200])
+                self._lost = True
                 self.seen = replace(self.seen, redis_up=False)
             stop_if_cancelled()
             await asyncio.sleep(LOOK_SECONDS)
