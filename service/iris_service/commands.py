@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from iris_service.config import Settings, environment
 from iris_service.entry import tell_once
-from iris_service.errors import CannotStart, InvalidInput
+from iris_service.errors import CannotStart, InvalidInput, SettingsError
 
 if TYPE_CHECKING:
     from iris_service.remote import Remote
@@ -25,7 +25,12 @@ def up(arguments: argparse.Namespace) -> int:
 
     options = {"IRIS_PORT": arguments.port, "IRIS_MODEL_VERSION": arguments.model_version}
     env = environment({name: value for name, value in options.items() if value is not None})
-    settings = Settings.from_env(env)
+    try:
+        settings = Settings.from_env(env)
+    except SettingsError as exc:
+        if exc.field == "IRIS_PORT" and arguments.port is not None:
+            raise SettingsError(str(exc).replace("IRIS_PORT", "--port", 1), field=exc.field) from exc
+        raise
     configure_logging(settings.log, "supervisor")
     return run_up(settings, env, arguments.workers, arguments.data, _say_ready)
 

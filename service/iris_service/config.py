@@ -362,9 +362,10 @@ class _Reader:
         try:
             value = kind(text)
         except ValueError as exc:
-            raise SettingsError(f"{name} must be a number, not {text!r}", field=name) from exc
+            number = "a whole number" if kind is int else "a number"
+            raise SettingsError(f"{name} must be {number}, not {text!r}", field=name) from exc
         if not low <= value <= high:
-            raise SettingsError(f"{name} must be from {low:g} to {high:g}, not {text}", field=name)
+            raise SettingsError(f"{name} must be from {low:.16g} to {high:.16g}, not {text}", field=name)
         return value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:

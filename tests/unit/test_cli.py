@@ -117,19 +117,35 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(
     monkeypatch.setenv("IRIS_QUEUE_LIMIT", "many")
     assert cli.main(command.split()) == 78
     [line] = capsys.readouterr().err.splitlines()
-    assert "IRIS_QUEUE_LIMIT must be a number, not 'many'" in line
+    assert "IRIS_QUEUE_LIMIT must be a whole number, not 'many'" in line
 
 
-def test_a_port_option_is_checked_like_its_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", "--port", "99999"]) == 78
-    assert "IRIS_PORT must be from 0 to 65535" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("99999", "--port must be from 0 to 65535, not 99999"), ("8.5", "--port must be a whole number, not '8.5'")],
+)
+def test_a_port_option_is_checked_like_its_setting_and_named_as_it_was_typed(
+    capsys: pytest.CaptureFixture[str], text: str, sentence: str
+) -> None:
+    assert cli.main(["up", "--port", text]) == 78
+    assert capsys.readouterr().err == f"iris up: {sentence}\n"
+
+
+@pytest.mark.parametrize("command", ["up", "predict 1 1 1 1"])
+def test_models_that_are_not_there_are_named_with_the_place_and_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.delenv("IRIS_MODELS")
+    assert cli.main(command.split()) == 65
+    assert f"there is no folder {tmp_path}/models (IRIS_MODELS)\n" in capsys.readouterr().err
 
 
 def test_an_unknown_model_version_stops_up_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["up", "--version", "77", "--data", str(tmp_path / "data")]) == 65
-    assert "iris/77" in capsys.readouterr().err
+    sentence = f"there is no version 77 of iris in {COMMITTED} (IRIS_MODELS), there is 1, 2"
+    assert capsys.readouterr().err == f"iris up: {sentence}\n"
     assert not (tmp_path / "data").exists()
 
 

@@ -47,10 +47,23 @@ class ModelRepository:
         """The card of a version; raises `ModelNotFound` or `ModelRejected`."""
         check_name("model", model, MODEL_NAME)
         check_name("version", version, VERSION_NAME)
-        card = card_from_json(self._read((model, version, CARD_FILE), MAX_CARD_BYTES))
+        try:
+            data = self._read((model, version, CARD_FILE), MAX_CARD_BYTES)
+        except ModelNotFound as exc:
+            raise ModelNotFound(self._what_there_is(model, version)) from exc
+        card = card_from_json(data)
         if (card.model, card.version) != (model, version):
             raise ModelRejected(f"the card in {model}/{version} describes {card.model} {card.version}")
         return card
+
+    def _what_there_is(self, model: str, version: str) -> str:
+        root = f"{self.root.absolute()} (IRIS_MODELS)"
+        if not self.root.is_dir():
+            return f"there is no folder {root}"
+        if not (self.root / model).is_dir():
+            return f"there is no model {model} in {root}"
+        there = ", ".join(self.versions(model)) or "no other"
+        return f"there is no version {version} of {model} in {root}, there is {there}"
 
     def artifact_bytes(self, card: Card, artifact_format: str) -> bytes:
         """The bytes of an artifact, after their size and digest matched the card; raises `ModelRejected`."""
