@@ -24,13 +24,13 @@ codes and outcomes are fixed lists, models and versions are those that the opera
 one API process; versions grow with releases, never with requests). No label holds what a caller sent.
 """
 BEFORE = {
-    "api": "At `IRIS_METRICS_PORT` of each API process, or among its other pages where that is not set. Figures of "
-    "queues and totals are read from Redis once a second, so every process shows the same: take the largest, never the "
-    "sum. They leave the page while Redis cannot be read. With `IRIS_SYNC=inline` the page also has a worker's "
-    "families of answers and drift (`iris_jobs_finished_total`, `iris_jobs_failed_total`, `iris_job_task_seconds`, "
-    "`iris_batch_jobs`, `iris_drift_…`) for what this process has answered itself, without a job, and "
-    "`iris_inline_versions`: 1 for a version that it answers, 0 for one that it could not load and leaves to the "
-    "queue.",
+    "api": "At `IRIS_METRICS_PORT` of each API process, or among its other pages where that is not set, and always so "
+    "with `iris up`. Figures of queues and totals are read from Redis once a second, so every process shows the same: "
+    "take the largest, never the sum. They leave the page while Redis cannot be read. With `IRIS_SYNC=inline` the page "
+    "also has a worker's families of answers and drift (`iris_jobs_finished_total`, `iris_jobs_failed_total`, "
+    "`iris_job_task_seconds`, `iris_batch_jobs`, `iris_drift_…`) for what this process has answered itself, without a "
+    "job, and `iris_inline_versions`: 1 for a version that it answers, 0 for one that it could not load and leaves to "
+    "the queue.",
     "worker": "At `IRIS_METRICS_PORT` of each worker, which serves one version. Buckets of times: 0.5 ms to 30 s.",
     "recovery": "At `IRIS_METRICS_PORT` of the recovery process.",
     "operator": "At `IRIS_METRICS_PORT` of the operator, 9000 by default and 9100 in the chart. `model` is the name of "
