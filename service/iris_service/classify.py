@@ -11,7 +11,7 @@ from iris_service.config import ModelSettings
 from iris_service.errors import BodyTooLarge, InvalidInput, TooManyRows
 from iris_service.model.runtime import load_model
 from iris_service.remote import Remote
-from iris_service.schemas import Row, answer_columns, answer_texts, decimal_from_text
+from iris_service.schemas import Row, answer_columns, answer_texts, decimal_from_text, places_of
 from iris_service.tables import Table, csv_text
 
 
@@ -66,11 +66,10 @@ class LocalClassifier:
     def __init__(self, table: Table, settings: ModelSettings) -> None:
         self._model = load_model(settings)
         self._names = self._model.signature.feature_names
-        for name in self._names:
-            if table.header.count(name) != 1:
-                often = "is named more than once" if name in table.header else "is missing"
-                raise InvalidInput(f"{table.name}: {name} {often} in the first line, which must name the columns")
-        places = [table.header.index(name) for name in self._names]
+        try:
+            places = places_of(self._names, table.header)
+        except InvalidInput as exc:
+            raise InvalidInput(f"{table.name}: {exc}", field=exc.field) from exc
         with _lines_named(table):
             self._rows = [self._row(at, [row[place] for place in places]) for at, row in enumerate(table.rows)]
 

@@ -83,6 +83,26 @@ class Signature(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tr
         )
 
 
+_NOT_COMMAS = {";": "semicolons", "\t": "tabs"}
+
+
+def places_of(names: Sequence[str], header: Sequence[str]) -> list[int]:
+    """Return the column of each name in the first line of a table; raises `InvalidInput`."""
+    columns = [column.strip() for column in header]
+    for name in names:
+        if (times := columns.count(name)) != 1:
+            hint = f": {parted}" if (parted := not_by_commas(",".join(columns))) else ""
+            often = "is named more than once" if times else "is missing"
+            raise InvalidInput(f"{name} {often} in the first line, which must name the columns{hint}", field=name)
+    return [columns.index(name) for name in names]
+
+
+def not_by_commas(first_line: str) -> str:
+    """Return a sentence when a table's first line parts its columns otherwise, else nothing."""
+    signs = [sign for sign in _NOT_COMMAS if sign in first_line]
+    return f"it is parted by {_NOT_COMMAS[signs[0]]}, not commas" if signs and "," not in first_line else ""
+
+
 def shown(name: str, most: int = 64) -> str:
     """A caller's name for something as it may be repeated in an answer: short, and valid as UTF-8."""
     return name[:most].encode(errors="replace").decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from iris_service.errors import InvalidInput
+from iris_service.schemas import not_by_commas
 
 STDIN = Path("-")
 
@@ -48,13 +50,27 @@ def read_table(path: Path) -> Table:
         frame = pd.read_csv(io.BytesIO(data), header=None, dtype=str, na_filter=False, encoding="utf-8-sig")
     except OSError as exc:
         raise InvalidInput(f"cannot read {name}: {exc.strerror}") from exc
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as exc:
-        reason = "it is not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc).strip()
-        raise InvalidInput(f"{name} is not CSV: {reason}") from exc
+    except pd.errors.EmptyDataError as exc:
+        raise InvalidInput(f"{name} is empty") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidInput(f"{name} is not CSV: it is not UTF-8") from exc
+    except pd.errors.ParserError as exc:
+        raise InvalidInput(f"{name} is not CSV: {_plainly(str(exc), data)}") from exc
     header, *rows = frame.to_numpy().tolist()
     if not rows:
         raise InvalidInput(f"{name} has no line below the first, which names the columns")
     return Table(name, [column.strip() for column in header], rows, data)
+
+
+def _plainly(complaint: str, data: bytes) -> str:
+    """Say what pandas found in words of the file."""
+    if parted := not_by_commas(data.splitlines()[0].decode(errors="replace")):
+        return parted
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", complaint):
+        return "line {1} has {2} values, the first has {0}".format(*found.groups())
+    if "EOF inside string" in complaint:
+        return "a quotation mark is never closed"
+    return complaint.strip()
 
 
 def csv_text(lines: Iterable[Sequence[str]]) -> str:

@@ -94,11 +94,17 @@ def test_what_is_no_feature_goes_through_as_it_is(capsys: pytest.CaptureFixture[
         (HEADER + "1,1,1,nan\n", "in.csv, line 2: petal_width"),
         (HEADER + "1,1,1\n", "in.csv, line 2: petal_width must be a decimal number"),
         ("note," + HEADER + '"a\nb",1,1,1,1\n"c\nd",1,1,1,\n', "in.csv, line 4: petal_width"),
-        (HEADER + "1,1,1,1\n1,1,1,1,1\n", "line 3"),
+        (HEADER + "1,1,1,1\n1,1,1,1,1\n", "in.csv is not CSV: line 3 has 5 values, the first has 4\n"),
         (HEADER, "no line below the first"),
-        ("", "in.csv is not CSV"),
+        ("", "in.csv is empty\n"),
+        (
+            HEADER.replace(",", ";") + "1;1;1;1\n",
+            "which must name the columns: it is parted by semicolons, not commas\n",
+        ),
+        (HEADER.replace(",", ";") + "1,0;1;1;1\n", "in.csv is not CSV: it is parted by semicolons, not commas\n"),
+        (HEADER.replace(",", "\t") + "1\t1\t1\t1\n", "it is parted by tabs, not commas\n"),
         (b"\xff\xfe\n", "in.csv is not CSV: it is not UTF-8"),
-        (HEADER + '"1,1,1,1\n', "in.csv is not CSV"),
+        (HEADER + '"1,1,1,1\n', "in.csv is not CSV: a quotation mark is never closed\n"),
         ("sepal_length,sepal_width,petal_length\n1,1,1\n", "petal_width is missing in the first line"),
         ("petal_width," + HEADER + "1,1,1,1,1\n", "petal_width is named more than once"),
         ("label," + HEADER + "x,1,1,1,1\n", "has a column label already"),
@@ -112,7 +118,7 @@ def test_a_file_that_cannot_be_classified_is_named_by_line_and_column_and_gives_
     assert captured.out == ""
     [line] = captured.err.splitlines()
     assert line.startswith("iris predict: ")
-    assert words in line
+    assert words in line + "\n"
 
 
 def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +135,11 @@ def test_flowers_come_as_values_or_as_a_file(arguments: list[str]) -> None:
 def test_json_and_csv_are_not_mixed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", "--csv", written(HEADER + "1,1,1,1\n"), "--json"]) == 1
     assert "--json" in capsys.readouterr().err
+
+
+def test_a_file_is_not_compared_with_one_class(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["predict", "--csv", written(HEADER + "1,1,1,1\n"), "--expect", "setosa"]) == 1
+    assert "--expect is for one flower" in capsys.readouterr().err
 
 
 def run(sent: str, **streams: Any) -> subprocess.CompletedProcess[str]:

@@ -59,6 +59,7 @@ def test_every_usual_way_to_write_a_flower_is_understood(text: str) -> None:
         ("petal_width," + HEADER + "1,1,1,1,1\n", "petal_width is named more than once", "petal_width", None),
         (HEADER + "1,1,1,1\n1,1,x,1\n", "line 3: petal_length must be a decimal number", "petal_length", 1),
         (HEADER + "1,1,1,1\n1,1,1,\n", "line 3: petal_width must be a decimal number", "petal_width", 1),
+        (HEADER.replace(",", ";") + "1,0;1;1;1\n", "it is parted by semicolons, not commas", "sepal_length", None),
         (HEADER + "1,1,1,31\n", "line 2: petal_width must be a number from 0 to 30 cm", "petal_width", 0),
         (HEADER + "1,1,1,NaN\n", "line 2: petal_width", "petal_width", 0),
         (HEADER + "1,1,1,1e999\n", "line 2: petal_width", "petal_width", 0),

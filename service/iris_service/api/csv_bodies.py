@@ -9,7 +9,7 @@ from typing import Any
 
 from iris_service.api.inputs import Flowers
 from iris_service.errors import InvalidInput, MalformedBody, TooManyRows
-from iris_service.schemas import Answered, Row, Signature, answer_columns, answer_texts, decimal_from_text
+from iris_service.schemas import Answered, Row, Signature, answer_columns, answer_texts, decimal_from_text, places_of
 
 
 def flowers_from_csv(body: bytes, max_rows: int, signature: Signature) -> Flowers:
@@ -48,12 +48,8 @@ def _rows(reader: Any, header: Sequence[str], max_rows: int, signature: Signatur
 
 def _columns(header: Sequence[str], signature: Signature) -> list[tuple[str, int]]:
     """Return the place of each feature; raises `InvalidInput`."""
-    names = [name.strip() for name in header]
-    for name in signature.feature_names:
-        if names.count(name) != 1:
-            often = "is named more than once" if name in names else "is missing"
-            raise InvalidInput(f"{name} {often} in the first line, which must name the columns", field=name)
-    return [(name, names.index(name)) for name in signature.feature_names]
+    names = signature.feature_names
+    return list(zip(names, places_of(names, header), strict=True))
 
 
 def _row(values: Sequence[str], columns: Sequence[tuple[str, int]], width: int, signature: Signature) -> Row:

@@ -187,7 +187,8 @@ def card_from_json(data: bytes) -> Card:
     try:
         return msgspec.convert(parse_json(data), Card)
     except (MalformedBody, msgspec.ValidationError) as exc:
-        raise ModelRejected(f"the card cannot be used: {str(exc)[:300]}") from exc
+        reason = str(exc).replace("the body", CARD_FILE, 1)[:300]
+        raise ModelRejected(f"the card cannot be used: {reason}") from exc
 
 
 def card_to_json(card: Card) -> bytes:

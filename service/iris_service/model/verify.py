@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from iris_service.errors import ModelRejected
+from iris_service.errors import ModelNotFound, ModelRejected
 from iris_service.model.card import CARD_FILE, Card, Format
 from iris_service.model.store import ModelRepository
 
@@ -16,6 +16,10 @@ Tell = Callable[[str], None]
 
 def card_at(path: Path) -> Card:
     """The card of the version folder `path`, .../<model>/<version>; raises `ModelNotFound` or `ModelRejected`."""
+    if not path.is_dir():
+        raise ModelNotFound(f"there is no folder {path}")
+    if not (path / CARD_FILE).is_file():
+        raise ModelNotFound(f"{path} has no {CARD_FILE}: it is not the folder of a version")
     return _repository_of(path).card(path.absolute().parent.name, path.absolute().name)
 
 
