@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from iris_service import commands
-from iris_service.errors import IrisError, ModelRejected, SettingsError
+from iris_service.errors import InvalidInput, IrisError, ModelRejected, SettingsError
 
 EX_USAGE = 2
 """As argparse has it."""
 EX_INTERRUPTED = 130
+_OUTPUT_TROUBLES = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 MOST_WORKERS = 64
 DESCRIPTION = "Classify irises, and any small tabular model, behind a queue that loses no accepted prediction."
 EPILOG = """\
@@ -37,7 +40,30 @@ exit codes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; what it printed has arrived by then, or that is said."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except UnicodeEncodeError as exc:
+        what = f"{exc.encoding} has no {exc.object[exc.start]!a}: set PYTHONIOENCODING=utf-8"
+    except OSError as exc:
+        if exc.errno not in _OUTPUT_TROUBLES or exc.filename is not None:
+            raise
+        what = str(exc.strerror)
+    _write_nothing_more()
+    print(f"iris: the output is not complete: {what}", file=sys.stderr)
+    return 1
+
+
+def _write_nothing_more() -> None:
+    """Python would try once more when it ends, and complain in its own words."""
+    with suppress(OSError, ValueError):  # under a test there may be no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     command: Command | None = arguments.command
@@ -81,7 +107,9 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", metavar="URL", help="ask this server instead of the model in IRIS_MODELS")
     parser.add_argument("--json", action="store_true", help="print the API's result")
     parser.add_argument(
-        "--expect", metavar="CLASS", help="fail when another class is the likeliest: a check for scripts"
+        "--expect",
+        metavar="CLASS",
+        help="fail when another class is the likeliest: a check for scripts; for one flower",
     )
 
 
@@ -123,12 +151,14 @@ def _workers(text: str) -> int:
 
 
 def _number(text: str) -> float:
+    from iris_service.schemas import decimal_from_text
+
     try:
-        value = float(text)
-    except ValueError:
+        value = decimal_from_text("it", text)  # as the API and files have it: no 1_0, no inf
+    except InvalidInput:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a decimal number, not {text!r}")
     return value
 
 

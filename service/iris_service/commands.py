@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from iris_service.config import Settings, environment
 from iris_service.entry import tell_once
-from iris_service.errors import CannotStart, InvalidInput, SettingsError
+from iris_service.errors import InvalidInput, SettingsError
 
 if TYPE_CHECKING:
     from iris_service.remote import Remote
@@ -61,11 +61,11 @@ def key(arguments: argparse.Namespace) -> int:
     from iris_service.api.api_keys import new_key
 
     made = new_key(arguments.name)
+    print(made.line, flush=True)  # first: a key whose line was not saved is none
     print(
-        f"the key of {arguments.name}, shown this once:\n  {made.key}\nits line for IRIS_API_KEYS_FILE:",
+        f"that is a line for IRIS_API_KEYS_FILE; the key of {arguments.name}, shown this once:\n  {made.key}",
         file=sys.stderr,
     )
-    print(made.line)
     return 0
 
 
@@ -89,10 +89,13 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.csv is not None:
         return _predict_file(arguments)
     answer = _remote_answer(arguments) if arguments.url is not None else _local_answer(arguments)
+    names = [name for name, _ in answer]
+    if arguments.expect not in (None, *names):
+        raise InvalidInput(f"--expect: there is no class {arguments.expect}, there are {', '.join(names)}")
     if arguments.json:
         print(json.dumps({"result": [{"class": name, "probability": text} for name, text in answer]}))
     else:
-        width = max(len(name) for name, _ in answer)
+        width = max(map(len, names))
         for name, text in answer:
             print(f"{name:<{width}}  {text}")
     likeliest = max(answer, key=lambda share: float(share[1]))[0]
@@ -125,6 +128,8 @@ def _predict_file(arguments: argparse.Namespace) -> int:
 
     if arguments.json:
         raise InvalidInput("--csv answers in CSV, so --json cannot stand beside it")
+    if arguments.expect is not None:
+        raise InvalidInput("--expect is for one flower: the answers to a file are in its column label")
     settings = Settings.from_env()
     table = read_table(arguments.csv)
     with progress_bars(Console(stderr=True)) as progress:
@@ -133,10 +138,7 @@ def _predict_file(arguments: argparse.Namespace) -> int:
         else:
             classify = RemoteClassifier(table, _remote(arguments.url))
         text = classified(table, classify, settings.api.max_rows, progress)
-    try:
-        print(text, end="", flush=True)
-    except OSError as exc:
-        raise CannotStart(f"the output is not complete: {exc.strerror}") from exc
+    print(text, end="")
     return 0
 
 

@@ -16,12 +16,21 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from iris_service.errors import BodyTooLarge, InvalidInput, IrisError, MalformedBody, QueueUnavailable, TooManyRows
+from iris_service.errors import (
+    BodyTooLarge,
+    InvalidInput,
+    IrisError,
+    MalformedBody,
+    QueueUnavailable,
+    TooManyRows,
+    Unauthenticated,
+)
 
 PATH = "/iris/api/v1.0"
 PATIENCE_SECONDS = 60.0
 """Longest wait for an answer, pauses that the server asks for included."""
-_WAIT_SECONDS = 10
+LONGEST_WAIT_SECONDS = 10
+"""For an answer, in one request; halved for a server that allows no such wait, and in the end no wait is asked for."""
 _TIMEOUT_SECONDS = 30.0
 _SHORTEST_PAUSE_SECONDS = 1.0
 _ACCEPT_CSV = {"Accept": "text/csv"}
@@ -62,19 +71,23 @@ class Remote:
     """One server, by the URL of its root."""
 
     def __init__(self, url: str, tell: Tell, api_key: str = "", patience_seconds: float = PATIENCE_SECONDS) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise InvalidInput(f"--url must start with http:// or https://, not {url!r}", field="url")
+        if not _is_http(url):
+            raise InvalidInput(f"--url must be http:// or https:// and a host, not {url!r}", field="url")
         self._root = url.rstrip("/") + PATH
         self._tell = tell
         self._patience_seconds = patience_seconds
         self._credentials = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._deadline = 0.0
+        self._wait_seconds = LONGEST_WAIT_SECONDS
 
     def predict(self, row: Sequence[float]) -> list[Share]:
         """The server's answer for one flower; raises `IrisError`."""
         self._be_patient()
         body = json.dumps({"data": [list(row)]}).encode()
-        accepted = self._ask("/getpred", {"Content-Type": "application/json"}, body)
+        try:
+            accepted = self._ask("/getpred", {"Content-Type": "application/json"}, body)
+        except InvalidInput as exc:
+            raise InvalidInput(str(exc).removeprefix("data[0]: "), field=exc.field) from exc
         result = _parse(self._result(accepted, {}).body).result
         if not result:
             raise _not_ours()
@@ -89,7 +102,7 @@ class Remote:
         text = io.StringIO()
         csv.writer(text).writerows(lines)
         kind = {"Content-Type": "text/csv", **_ACCEPT_CSV}
-        reply = self._ask(f"/getpred?wait={_WAIT_SECONDS}", kind, text.getvalue().encode())
+        reply = self._ask_waiting("/getpred", kind, text.getvalue().encode())
         if reply.status == HTTPStatus.ACCEPTED:
             reply = self._result(reply, _ACCEPT_CSV)
         found = list(csv.reader(io.StringIO(reply.body.decode(errors="replace"))))
@@ -106,10 +119,21 @@ class Remote:
         if not job_id:
             raise _not_ours()
         while True:
-            reply = self._ask(f"/result/{quote(job_id, safe='')}?wait={_WAIT_SECONDS}", headers)
+            reply = self._ask_waiting(f"/result/{quote(job_id, safe='')}", headers)
             if reply.status == HTTPStatus.OK:
                 return reply
             self._pause(_SHORTEST_PAUSE_SECONDS, "the prediction still waits for a worker")
+
+    def _ask_waiting(self, page: str, headers: Mapping[str, str], body: bytes | None = None) -> _Reply:
+        """Ask for the answer, waiting for it as long as the server allows."""
+        while self._wait_seconds:
+            try:
+                return self._ask(f"{page}?wait={self._wait_seconds}", headers, body)
+            except InvalidInput as exc:
+                if exc.field != "wait":
+                    raise
+                self._wait_seconds //= 2  # how long it may be is in a sentence only
+        return self._ask(page, headers, body)
 
     def _ask(self, page: str, headers: Mapping[str, str], body: bytes | None = None) -> _Reply:
         """Ask until the server is not busy; raises what its refusal says."""
@@ -119,6 +143,9 @@ class Remote:
                 return reply
             answer = _parse(reply.body)
             reason = answer.error or answer.code or f"HTTP {reply.status}"
+            if reply.status == HTTPStatus.UNAUTHORIZED:
+                known = "it does not know the one in IRIS_API_KEY" if self._credentials else "set IRIS_API_KEY"
+                raise Unauthenticated(f"{reason}: {known}")
             if reply.status not in _BUSY:
                 raise _refusal(reply.status, reason, answer)
             self._pause(reply.retry_after_seconds, f"the server is busy ({reason})")
@@ -128,6 +155,15 @@ class Remote:
             raise QueueUnavailable(f"{reason}: giving up")
         self._tell(f"{reason}: trying again in {seconds:g} s")
         time.sleep(seconds)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # half a bracket, or a port that is none
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _exchange(url: str, headers: Mapping[str, str], body: bytes | None) -> _Reply:

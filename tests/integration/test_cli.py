@@ -11,12 +11,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from iris_service import cli
-from iris_service.errors import InvalidInput, IrisError, MalformedBody, QueueUnavailable
+from iris_service.errors import InvalidInput, IrisError, MalformedBody, QueueUnavailable, Unauthenticated
 from iris_service.remote import Remote
 from versions import COMMITTED
 
@@ -92,6 +92,36 @@ def test_a_server_is_asked_for_one_flower(server: _Server, capsys: pytest.Captur
         ("POST", "/iris/api/v1.0/getpred", b'{"data": [[5.1, 3.5, 1.4, 0.2]]}'),
         ("GET", "/iris/api/v1.0/result/abc?wait=10", b""),
     ]
+
+
+TOO_LONG = (422, {}, {"code": "INVALID_INPUT", "error": "wait must be a number from 0 to 2 seconds", "field": "wait"})
+
+
+@pytest.mark.parametrize("server", [[SUBMITTED, TOO_LONG, TOO_LONG, RUNNING, ANSWERED]], indirect=True)
+def test_a_server_that_allows_less_waiting_is_asked_to_wait_less(server: _Server) -> None:
+    assert [share.name for share in Remote(server.url, lambda _: None).predict(FLOWER)] == ["setosa"]
+    assert [path.partition("?")[2] for _, path, _ in server.seen] == ["", "wait=10", "wait=5", "wait=2", "wait=2"]
+
+
+@pytest.mark.parametrize("server", [[SUBMITTED, *[TOO_LONG] * 4, ANSWERED]], indirect=True)
+def test_a_server_that_allows_no_waiting_is_asked_for_none(server: _Server) -> None:
+    assert [share.name for share in Remote(server.url, lambda _: None).predict(FLOWER)] == ["setosa"]
+    assert server.seen[-1][1] == "/iris/api/v1.0/result/abc"
+
+
+@pytest.mark.parametrize(("key", "hint"), [("", "set IRIS_API_KEY"), ("iris_wrong", "the one in IRIS_API_KEY")])
+@pytest.mark.parametrize("server", [[(401, {}, {"error": "this service asks for a key"})]], indirect=True)
+def test_who_is_not_known_learns_where_a_key_goes(server: _Server, key: str, hint: str) -> None:
+    with pytest.raises(Unauthenticated, match=f"this service asks for a key: .*{hint}"):
+        Remote(server.url, lambda _: None, key).predict(FLOWER)
+
+
+@pytest.mark.parametrize(
+    "server", [[(422, {}, {"error": "data[0]: a row must have 4 numbers", "row": 0})]], indirect=True
+)
+def test_one_flower_is_no_list_to_the_person_who_typed_it(server: _Server) -> None:
+    with pytest.raises(InvalidInput, match=r"^a row must have 4 numbers"):
+        Remote(server.url, lambda _: None).predict(FLOWER[:3])
 
 
 @pytest.mark.parametrize("server", [[FULL, SUBMITTED, RUNNING, ANSWERED]], indirect=True)
@@ -231,12 +261,65 @@ def unused_url() -> str:
         return f"http://127.0.0.1:{server.server_port}"
 
 
-def _iris(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def _iris(
+    *arguments: str, env: dict[str, str], cwd: Path, stdout: int | IO[str] = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IRIS_")}
     program = Path(sys.executable).with_name("iris")
     return subprocess.run(
-        [str(program), *arguments], env=clean | env, cwd=cwd, capture_output=True, text=True, check=False
+        [str(program), *arguments],
+        env=clean | env,
+        cwd=cwd,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
+
+
+VERIFY = ("model", "verify", str(COMMITTED / "iris" / "1"))
+PREDICT = ("predict", *map(str, FLOWER))
+
+
+@pytest.mark.parametrize("arguments", [VERIFY, PREDICT, ("key", "shop")], ids=lambda words: words[0])
+@pytest.mark.parametrize("stream", ["pipe", "/dev/full"])
+def test_output_that_nobody_takes_is_said_in_one_line_and_no_success(
+    tmp_path: Path, arguments: tuple[str, ...], stream: str
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, Path("/dev/full").open("w") as full:
+        output = pipe if stream == "pipe" else full
+        done = _iris(*arguments, env={"IRIS_MODELS": str(COMMITTED)}, cwd=tmp_path, stdout=output)
+    assert done.returncode == 1
+    reason = "Broken pipe" if stream == "pipe" else "No space left on device"
+    assert done.stderr == f"iris: the output is not complete: {reason}\n", "and no key without its line"
+
+
+def test_a_letter_that_the_output_cannot_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(FILE.replace("n2", "\u20ac"), encoding="utf-8")
+    env = {"IRIS_MODELS": str(COMMITTED), "PYTHONIOENCODING": "latin-1"}
+    done = _iris("predict", "--csv", "in.csv", env=env, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("iris: the output is not complete: latin-1 has no '\\u20ac': set PYTHONIOENCODING=utf-8\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("nope", "there is no folder nope"),
+        (".", ". has no card.json: it is not the folder of a version"),
+        ("iris/1", "the card cannot be used: card.json is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_a_version_that_is_none_is_named_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "iris" / "1").mkdir(parents=True)
+    (tmp_path / "iris" / "1" / "card.json").write_text("no card")
+    assert cli.main(["model", "verify", path]) == os.EX_DATAERR
+    assert capsys.readouterr().err == f"iris model verify: {sentence}\n"
 
 
 def _rejected_worker(models: Path) -> dict[str, str]:

@@ -79,6 +79,13 @@ def test_a_script_can_check_the_answer(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == "iris predict: setosa is the likeliest, not virginica\n"
 
 
+def test_a_class_that_there_is_not_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["predict", "5.1", "3.5", "1.4", "0.2", "--expect", "nonsense"]) == 1
+    captured = capsys.readouterr()
+    sentence = "--expect: there is no class nonsense, there are setosa, versicolor, virginica"
+    assert (captured.out, captured.err) == ("", f"iris predict: {sentence}\n")
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -97,11 +104,11 @@ def test_a_flower_that_is_none_is_refused_in_one_line(
     assert words in line
 
 
-@pytest.mark.parametrize("value", ["tall", "nan", "inf", "1e999", ""])
+@pytest.mark.parametrize("value", ["tall", "nan", "inf", "1e999", "", "1_0", "\uff15", "5,1"])
 def test_what_is_no_number_is_wrong_usage(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["predict", "5.1", "3.5", "1.4", value])
-    assert "must be a number" in capsys.readouterr().err
+    assert "must be a decimal number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("workers", ["-1", "two", "1.5", "65"])
@@ -176,10 +183,10 @@ def test_a_card_is_shown_as_tables_or_as_it_is(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.encode() == (path / "card.json").read_bytes()
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", ""])
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "", "http://[::1", "http://x:port", "http:/x"])
 def test_a_url_that_is_none_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", "1", "1", "1", "1", "--url", url]) == 1
-    assert "--url must start with" in capsys.readouterr().err
+    assert "--url must be http:// or https:// and a host" in capsys.readouterr().err
 
 
 def test_a_missing_library_says_what_to_install(
