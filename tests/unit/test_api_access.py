@@ -149,6 +149,16 @@ def test_one_caller_who_asks_too_much_does_not_slow_another(queue: MemoryQueue, 
         assert [client.get("/healthz").status_code for _ in range(20)] == [200] * 20
 
 
+def test_the_pages_files_are_not_counted_and_not_refused(queue: MemoryQueue) -> None:
+    files = ("/", "/page/page.js", "/page/page.css", "/docs", "/openapi.json")
+    with api_client(queue, settings=Settings(access=AccessSettings(caller_rate=5))) as client:
+        assert [client.get(path).status_code for path in files * 3] == [200] * 15
+        statuses = [client.get(GETPRED, params=FLOWER).status_code for _ in range(20)]
+        assert statuses[:5] == [200] * 5
+        assert 429 in statuses
+        assert [client.get(path).status_code for path in files] == [200] * 5
+
+
 def test_requests_that_wait_for_an_answer_are_in_hand_up_to_the_limit_and_not_one_more(queue: MemoryQueue) -> None:
     settings = Settings(access=replace(AccessSettings(), caller_in_flight=3))
     metrics = ApiMetrics(CollectorRegistry())

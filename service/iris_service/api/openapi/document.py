@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from iris_service.api.access import is_free
 from iris_service.api.answers import FailedJob, Problem
 from iris_service.api.openapi import article, catalogue, inference, machines
 from iris_service.api.openapi.components import Schemas, flower, flowers
 from iris_service.api.openapi.examples import Examples
-from iris_service.api.openapi.guards import guarded, is_public, schemes
+from iris_service.api.openapi.guards import guarded, schemes
 from iris_service.api.openapi.parameters import EVERYWHERE, HEADERS, parameters
 from iris_service.api.openapi.parts import JSON, Answer, Body, Content, Operation, Refusal, Subject
 from iris_service.api.openapi.refused import NO_METHOD, NO_PAGE
@@ -122,7 +123,7 @@ class _Writer:
                 **self.refusals(operation.refusals),
             },
         )
-        return {**written, "security": []} if self._asks_who and is_public(operation.path) else written
+        return {**written, "security": []} if self._asks_who and is_free(operation.path) else written
 
     def _body(self, body: Body) -> dict[str, Any]:
         return {"description": body.says, "content": self._contents(body.contents), "required": body.required}

@@ -10,17 +10,11 @@ from iris_service.api.openapi.parts import Operation, Subject
 from iris_service.api.openapi.refused import FAULT, below_pages, refused
 
 
-def is_public(path: str) -> bool:
-    """Return whether nobody is asked for a key there."""
-    return path in access.FREE | access.OPEN or path.startswith(access.OPEN_FOLDER)
-
-
 def guarded(operation: Operation, subject: Subject) -> Operation:
     """Return an operation that may also be refused as any request may."""
-    kinds: tuple[type[errors.IrisError], ...] = ()
-    if operation.path not in access.FREE:
-        kinds += (errors.TooManyRequests,)
-    if schemes(subject) and not is_public(operation.path):
+    is_free = access.is_free(operation.path)
+    kinds: tuple[type[errors.IrisError], ...] = () if is_free else (errors.TooManyRequests,)
+    if schemes(subject) and not is_free:
         kinds += (errors.Unauthenticated,)
         if subject.access.mode == "tokenreview":
             kinds += (errors.AuthenticationUnavailable,)
