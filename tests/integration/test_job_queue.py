@@ -162,6 +162,21 @@ def test_the_next_job_in_line_is_as_old_as_redis_clock_says(valkey: redis.Redis,
     run(story)
 
 
+def test_what_is_answered_lately_dies_away_and_how_fast_workers_are_does_not(
+    valkey: redis.Redis, valkey_server: Valkey
+) -> None:
+    async def story() -> None:
+        async with opened(valkey_server) as queue:
+            await until(lambda: queue.observe().redis_up)
+            valkey.hincrby(KEYS.counts, "done", 1000)
+            await until(lambda: queue.observe().queue(TARGET).lately_per_second > 0, 30)
+            fast = queue.observe().queue(TARGET).answered_per_second
+            await until(lambda: queue.observe().queue(TARGET).lately_per_second < fast / 3, 30)
+            assert queue.observe().queue(TARGET).answered_per_second == fast
+
+    run(story)
+
+
 def fill(client: redis.Redis, name: str, kilobytes: int) -> None:
     """Fill memory in small pieces, for a large one leaves a large buffer behind it."""
     for number in range(kilobytes // 10):

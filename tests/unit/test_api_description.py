@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -86,8 +88,11 @@ def test_the_heaviest_version_comes_first_also_while_its_card_is_missing(
 
 
 def test_every_version_tells_how_full_its_queue_is() -> None:
-    readings = {ONE: QueueReading(5, 2, {}, 123.456), TWO: QueueReading(0, 1, {}, 0.0)}
+    busy = QueueReading(5, 2, answered_per_second=999.0, lately_per_second=123.456)
+    readings = {ONE: busy, TWO: QueueReading(0, 1, answered_per_second=999.0)}
     seen = Observation({"iris": Route(((ONE, 90), (TWO, 10)))}, redis_up=True, queues=readings)
     one, two = describe("iris", seen, {ONE: card_of()}).versions
     assert (one.waiting, one.running, one.answered_per_second) == (5, 2, 123.46)
     assert (two.waiting, two.running, two.answered_per_second) == (0, 1, 0.0)
+    away, _ = describe("iris", replace(seen, redis_up=False), {ONE: card_of()}).versions
+    assert away.answered_per_second == 0.0, "nobody knows, and the last busy figure would look like work"

@@ -14,6 +14,7 @@ from iris_service.jobs.pressure import (
     age_seconds,
     memory_retry_seconds,
     outage_retry_seconds,
+    recent_rate,
     retry_after_seconds,
     smoothed_rate,
 )
@@ -71,6 +72,16 @@ def test_the_rate_follows_what_is_answered_and_ignores_idle_times(
     previous: float, answered: int, backlog: int, seconds: float, rate: float
 ) -> None:
     assert smoothed_rate(previous, answered, backlog, seconds) == rate
+
+
+@pytest.mark.parametrize(
+    ("previous", "answered", "seconds", "rate"),
+    [(0.0, 100, 1.0, 50), (100.0, 0, 1.0, 50), (100.0, -5, 1.0, 50), (100.0, 10, 0.0, 100)],
+)
+def test_what_is_shown_dies_away_when_nothing_is_asked(
+    previous: float, answered: int, seconds: float, rate: float
+) -> None:
+    assert recent_rate(previous, answered, seconds) == rate
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class VersionDescription(msgspec.Struct, frozen=True):
     waiting: int
     running: int
     answered_per_second: float
+    """Lately; 0 when nothing is asked, and while Redis is away."""
 
 
 class ModelDescription(msgspec.Struct, frozen=True):
@@ -116,5 +117,5 @@ def _version(seen: Observation, target: Target, weight: int, card: Card | None) 
         artifacts={name: artifact.digest for name, artifact in card.artifacts.items()} if card else {},
         waiting=reading.waiting,
         running=reading.running,
-        answered_per_second=round(reading.answered_per_second, 2),
+        answered_per_second=round(reading.lately_per_second, 2) if seen.redis_up else 0.0,
     )

@@ -22,7 +22,9 @@ class QueueReading:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     """Totals since the queue began, by the names in `jobs.keys.OUTCOMES`."""
     answered_per_second: float = 0.0
-    """Measured over the last looks; 0 when nothing was answered yet."""
+    """Measured over the last looks at which there was work: how fast workers are; 0 when nothing was answered yet."""
+    lately_per_second: float = 0.0
+    """Measured over the last looks, idle ones too."""
     busy_seconds: float = 0.0
     """Worker time spent on answers since the queue began."""
     oldest_seconds: float = 0.0
@@ -98,6 +100,11 @@ def outage_retry_seconds(chance: float) -> int:
     return round(UNMEASURED_RETRY_SECONDS * (1 + chance))
 
 
+def recent_rate(previous: float, answered: int, seconds: float) -> float:
+    """Return the moving average of answers a second, half of it the last interval: it dies away when none come."""
+    return previous if seconds <= 0 else previous / 2 + max(0, answered) / seconds / 2
+
+
 def smoothed_rate(previous: float, answered: int, backlog: int, seconds: float) -> float:
     """Return the moving average of answers a second: half of it is the last interval.
 
@@ -105,4 +112,4 @@ def smoothed_rate(previous: float, answered: int, backlog: int, seconds: float) 
     """
     if seconds <= 0 or (answered <= 0 and backlog == 0):
         return previous
-    return previous / 2 + max(0, answered) / seconds / 2
+    return recent_rate(previous, answered, seconds)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from iris_service.errors import UnknownModel
 from iris_service.jobs.client import stop_if_cancelled
 from iris_service.jobs.keys import CARD_PREFIX, INLINE, MODELS, OUTCOMES, PENDING, ROUTE_PREFIX, Target, queue_keys
-from iris_service.jobs.pressure import QueueReading, ServerReading, age_seconds, smoothed_rate
+from iris_service.jobs.pressure import QueueReading, ServerReading, age_seconds, recent_rate, smoothed_rate
 from iris_service.jobs.route import Route
 
 LOOK_SECONDS = 1.0
@@ -206,5 +206,6 @@ def _with_rates(
         earlier = before.get(target) or reading
         answered = reading.answered - earlier.answered
         rate = smoothed_rate(earlier.answered_per_second, answered, reading.waiting, seconds)
-        rated[target] = replace(reading, answered_per_second=rate)
+        lately = recent_rate(earlier.lately_per_second, answered, seconds)
+        rated[target] = replace(reading, answered_per_second=rate, lately_per_second=lately)
     return rated
