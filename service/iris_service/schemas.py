@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -57,18 +57,22 @@ class Signature(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tr
 
     def row_from_text(self, values: Mapping[str, str]) -> Row:
         """Read one flower from decimal texts by feature name, as a query string or CSV line gives them."""
+        self._refuse_strangers(values)
         return self.row_from_mapping({name: decimal_from_text(name, text) for name, text in values.items()})
 
     def row_from_mapping(self, values: Mapping[str, Any]) -> Row:
         """Read one flower from numbers by feature name; every feature must be there and nothing else."""
         names = self.feature_names
-        for name in values:
-            if name not in names:
-                raise InvalidInput(f"{shown(name)} is not a feature of this model", field=shown(name))
+        self._refuse_strangers(values)
         for name in names:
             if name not in values:
                 raise InvalidInput(f"{name} is missing", field=name)
         return self.row([values[name] for name in names])
+
+    def _refuse_strangers(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.feature_names:
+                raise InvalidInput(f"{shown(name)} is not a feature of this model", field=shown(name))
 
     def row(self, values: Any) -> Row:
         """Read one flower from numbers in the order of the features."""

@@ -50,7 +50,7 @@ class Served:
 
     def worker(self) -> psutil.Process:
         children = psutil.Process(self._process.pid).children(recursive=True)
-        return next(child for child in children if child.cmdline()[-1:] == ["worker"])
+        return next(child for child in children if "worker" in child.cmdline())
 
     def stop(self) -> None:
         self._process.terminate()

@@ -156,6 +156,15 @@ def test_a_body_without_a_length_is_limited_too(queue: MemoryQueue) -> None:
         assert_problem(client.post(GETPRED, content=chunks), 413, "BODY_TOO_LARGE")
 
 
+@pytest.mark.parametrize("name", ["colour", "callback_url"])
+def test_a_field_of_the_query_that_is_no_feature_is_called_that_whatever_its_value(
+    client: TestClient, name: str
+) -> None:
+    answer = client.get(GETPRED, params={**FLOWER, name: "http://example.org"})
+    assert_problem(answer, 422, "INVALID_INPUT", name)
+    assert answer.json()["error"] == f"{name} is not a feature of this model"
+
+
 @pytest.mark.parametrize(
     "path", ["/nope", "/iris/api/v1.0", "/iris/api/v2.0/getpred", "/iris/api/v1.0/status", "http://testserver//"]
 )

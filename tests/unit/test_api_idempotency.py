@@ -49,6 +49,13 @@ def test_how_the_request_is_written_does_not_matter_and_what_it_says_does(client
         assert (refused.status_code, refused.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
 
 
+def test_zero_has_no_sign(client: TestClient) -> None:
+    jobs = [
+        client.post(GETPRED, json={**FLOWER, "petal_width": zero}, headers=keyed()).json() for zero in (0.0, -0.0, 0)
+    ]
+    assert jobs[0] == jobs[1] == jobs[2]
+
+
 def test_another_key_or_none_is_another_job(client: TestClient, queue: MemoryQueue) -> None:
     for headers in (keyed("1"), keyed('"1"'), keyed("1;a=b"), keyed("1; a=b"), {}, {}):
         assert client.get(GETPRED, params=FLOWER, headers=headers).status_code == 200

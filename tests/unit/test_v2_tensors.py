@@ -63,6 +63,11 @@ def test_an_integer_ends_where_its_datatype_ends(name: Any) -> None:
             numbers_from_json(name, (1,), [outside])
 
 
+def test_a_row_of_another_length_is_named() -> None:
+    with pytest.raises(InvalidTensors, match=r"^row 1 of data has 3 values, shape \[2, 4\] has 4$"):
+        numbers_from_json("FP64", (2, 4), [[1.0] * 4, [1.0] * 3])
+
+
 @pytest.mark.parametrize("value", [True, None, "1", [1.0], {}])
 def test_what_is_no_number_is_no_float(value: Any) -> None:
     with pytest.raises(InvalidTensors):

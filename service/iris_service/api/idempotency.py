@@ -39,4 +39,5 @@ def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def fingerprint(model: str, payload: Payload) -> str:
     """Return the same text for the same model and rows, whichever version takes them and however they were written."""
-    return sha256(msgspec.json.encode((model, payload.many, payload.rows))).hexdigest()[:32]
+    rows = [[value + 0.0 for value in row] for row in payload.rows]  # -0.0 is 0.0
+    return sha256(msgspec.json.encode((model, payload.many, rows))).hexdigest()[:32]

@@ -77,6 +77,10 @@ def _bounds(code: str) -> tuple[int, int]:
 def _flat(data: Sequence[Any], shape: Sequence[int]) -> list[Any]:
     """Return the values of a list that is flat, or nested as the shape says."""
     if len(shape) > 1 and len(data) == shape[0] and all(type(part) is list for part in data):
+        size = prod(shape[1:])
+        for number, part in enumerate(data):
+            if len(shape) == 2 and len(part) != size:
+                raise InvalidTensors(f"row {number} of data has {len(part)} values, shape {list(shape)} has {size}")
         return [value for part in data for value in _flat(part, shape[1:])]
     if len(data) != prod(shape):
         raise InvalidTensors(f"data has not as many values as shape {list(shape)}, or is nested in another way")
