@@ -117,8 +117,16 @@ def test_the_life_of_the_job_is_told_with_its_times(visit: Visit) -> None:
             expect(step).to_have_attribute("data-state", "past")
             word, preposition = name.split()
             assert re.search(rf"^{word}\s[\s\S]*{preposition} [\d.]+ m?s$", step.inner_text())
+        accepted, waiting, running, done = (milliseconds(step.inner_text()) for step in steps.all())
+        rounding = 0.02 * done + 0.5
+        assert accepted + waiting + running <= done + rounding, "the times add up"
         expect(page.locator("#job")).to_have_text(re.compile("^Job [0-9a-f]{32}$"))
         expect(page.locator("#by")).to_have_text(re.compile(r"^Answered by iris version 1 in [\d.]+ m?s\.$"))
+
+
+def milliseconds(text: str) -> float:
+    number, unit = text.split()[-2:]
+    return float(number) * {"ms": 1, "s": 1000}[unit]
 
 
 def test_the_route_and_the_depth_of_the_queue_are_shown(visit: Visit) -> None:
@@ -180,7 +188,8 @@ def test_without_the_queue_it_says_so_and_recovers_by_itself(visit: Visit, serve
         try:
             press(page, "a typical setosa")
             alert = page.get_by_role("alert")
-            expect(alert).to_contain_text("503 QUEUE_UNAVAILABLE: the queue cannot be used right now (request ")
+            expect(alert).to_have_text("503 QUEUE_UNAVAILABLE: the queue cannot be used right now.")
+            expect(page.locator("#request")).to_have_text(re.compile("^request [0-9a-f]{32}$"))
             expect(page.get_by_text(re.compile(r"^Trying again in \d+ s\.$"))).to_be_visible()
             expect(page.locator("#accepted")).to_contain_text("not accepted")
             expect(page.locator("#state")).to_have_text("Model iris: the queue cannot be used right now.")
@@ -209,10 +218,12 @@ def test_a_slow_job_says_what_it_waits_for(visit: Visit, served: Served) -> None
         finally:
             worker.resume()
         shows(page, "setosa")
+        expect(page.locator("#job")).to_have_text(re.compile("^Job [0-9a-f]{32}$"))
 
 
 def test_a_value_that_is_refused_is_named_at_its_field(visit: Visit) -> None:
     with visit(refusals=(422,)) as page:
+        shows(page, "versicolor")
         field = page.get_by_role("spinbutton", name="petal width in cm, exactly")
         field.fill("42")
         field.press("Enter")
@@ -220,17 +231,21 @@ def test_a_value_that_is_refused_is_named_at_its_field(visit: Visit) -> None:
         expect(page.get_by_role("alert")).to_contain_text(f"422 INVALID_INPUT: {sentence}")
         expect(field).to_have_attribute("aria-invalid", "true")
         expect(field).to_have_accessible_description(sentence)
+        expect(page.locator("#by")).to_have_text("Of the values before: there is no answer to these yet.")
         is_accessible(page)
+        press(page, "Close this message")
+        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(field).to_have_accessible_description(sentence)
         field.fill("2.1")
         field.press("Enter")
-        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(page.locator("#by")).to_contain_text("Answered by")
         expect(field).to_have_attribute("aria-invalid", "false")
         expect(slider(page, "petal width")).to_have_attribute("aria-valuetext", "2.1 cm")
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab_only(visit: Visit) -> None:
     def guarded(route: Route) -> None:
-        if route.request.headers.get("authorization") == "Bearer open sesame":
+        if route.request.headers.get("authorization") == "Bearer open-sesame":
             route.fallback()
         else:
             body = '{"code": "UNAUTHENTICATED", "status": "error", "error": "an API key is needed", "request_id": "r1"}'
@@ -239,12 +254,19 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(visit: Visit) -> None:
     with visit(route=guarded, refusals=(401,)) as page:
         key = page.get_by_label("API key")
         expect(key).to_be_focused()
-        expect(page.get_by_role("alert")).to_have_text("401 UNAUTHENTICATED: an API key is needed (request r1).")
+        alert = page.get_by_role("alert")
+        expect(alert).to_have_text("This service asks for a key.")
+        expect(page.locator("#flower")).to_be_hidden()
         is_accessible(page)
+        key.fill("\u201copen-sesame\u201d")
+        key.press("Enter")
+        expect(alert).to_have_text("This key has characters that no key has.")
         key.fill("wrong")
         key.press("Enter")
+        expect(alert).to_have_text("401 UNAUTHENTICATED: an API key is needed.")
+        expect(page.locator("#request")).to_have_text("request r1")
         expect(key).to_be_focused()
-        key.fill("open sesame")
+        key.fill(" open-sesame ")
         key.press("Enter")
         shows(page, "versicolor")
         expect(page.get_by_role("alert")).to_be_hidden()
@@ -294,6 +316,9 @@ def test_another_model_gets_its_own_sliders_and_no_flower(visit: Visit, served: 
         assert limits == ["10.6", "15.3", "0.1"]
         expect(page.locator("#flower")).to_be_hidden()
         expect(page.get_by_role("alert")).to_contain_text("alcohol is not a feature of this model")
+        nothing = page.get_by_text("None yet: move a slider.").bounding_box()
+        assert nothing is not None
+        assert nothing["height"] < 30, "one line"
 
 
 def test_without_scripts_the_page_says_what_to_type(visit: Visit) -> None:

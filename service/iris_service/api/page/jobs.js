@@ -10,6 +10,7 @@ const UNTOLD_RETRY_SECONDS = 3; // where no Retry-After came
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 
 export const secret = {
+  fits: (value) => /^[!-~]+$/.test(value), // what a header can carry, and a key is made of
   get: () => sessionStorage.getItem(KEY),
   set: (value) => sessionStorage.setItem(KEY, value),
 };
@@ -21,6 +22,7 @@ export class Refusal extends Error {
     const title = status ? `${status} ${body.reason ?? body.code ?? ""}` : "No answer";
     Object.assign(this, { status, title, field: body.field, requestId: body.request_id });
     this.needsKey = status === 401 || status === 403;
+    this.greets = this.needsKey && !secret.get();
     this.passes = this.needsKey || [0, 408, 429, 502, 503, 504].includes(status); // its job may still be answered
     this.retrySeconds = Number(retryAfter) || UNTOLD_RETRY_SECONDS;
   }

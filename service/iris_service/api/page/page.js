@@ -4,7 +4,8 @@ import { Drawing, isFlower } from "./flower.js";
 import { Desk, ask, curl, secret } from "./jobs.js";
 import { Measure } from "./measure.js";
 import {
-  Life, bestOf, button, find, hideRefusal, showAnswer, showCountdown, showRecent, showRefusal, showService, showState,
+  Life, bestOf, button, find, hideRefusal, showAnswer, showCountdown, showFormer, showRecent, showRefusal, showService,
+  showState, showTrouble,
 } from "./panels.js";
 
 const LOOK_MS = 2000;
@@ -30,6 +31,8 @@ class Page {
       find("lede").textContent = "Each change goes onto a queue as a job, and a worker answers.";
     }
     find("measures").replaceChildren(...this.measures.map(({ box }) => box));
+    find("hello").remove();
+    document.querySelector("main").classList.remove("empty");
     this.offer(model);
     this.look(model);
     this.use(model.features.map(({ training }) => training.mean));
@@ -91,6 +94,7 @@ class Page {
   refused(refusal) {
     this.#life.failed(refusal);
     showRefusal(refusal);
+    showFormer();
     this.measures.find(({ feature }) => feature.name === refusal.field)?.blame(refusal.message);
   }
 }
@@ -122,7 +126,9 @@ function keyForm(desk) {
   };
   find("key").addEventListener("submit", (event) => {
     event.preventDefault();
-    keep(find("secret").value);
+    const key = find("secret").value.trim();
+    if (!secret.fits(key)) return showTrouble("This key has characters that no key has.");
+    keep(key);
     desk.now();
   });
   find("forget").addEventListener("click", () => keep(""));
@@ -131,6 +137,7 @@ function keyForm(desk) {
 
 async function start() {
   const desk = new Desk({ refused: showRefusal, countdown: showCountdown, retrying: hideRefusal });
+  find("close").addEventListener("click", () => (find("notice").hidden = true));
   find("now").addEventListener("click", () => desk.now());
   find("controls").addEventListener("submit", (event) => event.preventDefault());
   keyForm(desk);

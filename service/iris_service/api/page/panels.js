@@ -50,9 +50,16 @@ export function showAnswer({ shares, times, total }, best) {
   find("by").textContent = `Answered${who} in ${duration(total)}.`;
 }
 
-/** The four steps of a job. Whether it waits or runs is known only afterwards. */
+/** What stands there is not the answer to the values that were refused. */
+export function showFormer() {
+  if (!find("bars").hasChildNodes()) return;
+  find("by").textContent = "Of the values before: there is no answer to these yet.";
+  if (find("pinned").childNodes.length === 2) find("pinned").append(" (before)");
+}
+
+/** The four steps of a job, with times that add up: what the service did before this page knew is not counted twice. Whether it waits or runs is known only afterwards. */
 export class Life {
-  #began = 0;
+  #acceptedAt = 0;
   #ticker = 0;
 
   /** What the queue looked like when it was last seen. */
@@ -60,23 +67,27 @@ export class Life {
 
   sent(began) {
     clearInterval(this.#ticker);
-    this.#began = began;
+    this.#acceptedAt = began;
     for (const step of STEPS) this.#set(step, "next", "");
     this.#set("accepted", "now", "…");
     find("job").textContent = "";
   }
 
-  accepted({ id, accepted }) {
+  accepted({ id, began, accepted }) {
+    this.#acceptedAt = began + accepted;
     this.#set("accepted", "past", `at ${duration(accepted)}`);
     this.#set("waiting", "now", "…");
     this.#ticker = setInterval(() => this.#wait(), 200);
-    find("job").replaceChildren("Job ", make("code", {}, id));
+    this.#name(id);
   }
 
-  answered({ times, total }) {
+  answered({ id, accepted, times, total }) {
     clearInterval(this.#ticker);
-    this.#set("waiting", "past", times.queued ? `for ${duration(times.queued.ms)}` : "");
-    this.#set("running", "past", times.task ? `for ${duration(times.task.ms)}` : "");
+    const running = times.task?.ms ?? 0;
+    const waiting = Math.max(0, Math.min(times.queued?.ms ?? 0, total - accepted - running));
+    this.#set("waiting", "past", times.queued ? `for ${duration(waiting)}` : "");
+    this.#set("running", "past", times.task ? `for ${duration(running)}` : "");
+    this.#name(id);
     this.#set("done", "past", `at ${duration(total)}`);
   }
 
@@ -88,8 +99,12 @@ export class Life {
     this.#set(at, "failed", refusal.title, at === "accepted" ? "not accepted" : "failed");
   }
 
+  #name(id) {
+    find("job").replaceChildren("Job ", make("code", {}, id));
+  }
+
   #wait() {
-    const waited = performance.now() - this.#began;
+    const waited = performance.now() - this.#acceptedAt;
     if (waited < SLOW_MS) return;
     const { waiting, running } = this.queue;
     this.#set("waiting", "now", `${seconds(waited)} so far`);
@@ -142,12 +157,21 @@ export function showState(fine, text) {
   find("state").textContent = text;
 }
 
-/** A refusal in the service's own words. */
-export function showRefusal({ title, message, requestId, needsKey }) {
-  find("trouble").replaceChildren(make("b", {}, title), `: ${message}${requestId ? ` (request ${requestId})` : ""}.`);
-  find("notice").hidden = false;
+/** A refusal in the service's own words; that a key is wanted is no trouble before one was given. */
+export function showRefusal({ title, message, requestId, needsKey, greets }) {
+  showTrouble(...(greets ? ["This service asks for a key."] : [make("b", {}, title), `: ${message}.`]));
+  find("notice").classList.toggle("calm", Boolean(greets));
+  find("request").hidden = !requestId || greets;
+  find("request").lastElementChild.textContent = requestId ?? "";
   find("key").hidden = !needsKey;
+  find("close").hidden = needsKey;
   if (needsKey) find("secret").focus();
+}
+
+export function showTrouble(...words) {
+  find("trouble").replaceChildren(...words);
+  find("notice").classList.remove("calm");
+  find("notice").hidden = false;
 }
 
 export function showCountdown(left) {
