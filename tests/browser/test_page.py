@@ -109,6 +109,17 @@ def test_the_flower_is_drawn_to_the_measurements(visit: Visit) -> None:
         expect(page.get_by_role("img", name=name)).to_be_visible()
 
 
+def test_a_long_number_stays_in_its_field_and_card(visit: Visit) -> None:
+    with visit() as page:
+        shows(page, "versicolor")
+        field = page.get_by_role("spinbutton", name="sepal length in cm, exactly")
+        field.fill("5.3456789012")
+        field.press("Enter")
+        expect(page.locator("#drawing .dimension.sepal_length .value")).to_have_text("5.35 cm")
+        assert field.evaluate("field => field.scrollWidth <= field.clientWidth")
+        fits(page)
+
+
 def test_the_life_of_the_job_is_told_with_its_times(visit: Visit) -> None:
     with visit() as page:
         shows(page, "versicolor")

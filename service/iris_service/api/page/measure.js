@@ -60,6 +60,12 @@ export class Measure {
     return `${this.value} ${this.feature.unit}`;
   }
 
+  /** As the drawing has room for it. */
+  get brief() {
+    const digits = String(this.value).length > 6 ? Number(Number(this.value).toPrecision(3)) : this.value;
+    return `${digits} ${this.feature.unit}`;
+  }
+
   get accepted() {
     return this.value !== "" && this.value >= this.feature.minimum && this.value <= this.feature.maximum;
   }

@@ -56,7 +56,7 @@ class Page {
   changed() {
     const values = Object.fromEntries(this.measures.map(({ feature, value }) => [feature.name, value]));
     if (this.measures.every(({ accepted }) => accepted)) {
-      this.drawing?.draw(Object.values(values).map(Number), this.measures.map(({ text }) => text));
+      this.drawing?.draw(Object.values(values).map(Number), this.measures.map(({ brief }) => brief));
     }
     find("curl").textContent = curl(values);
     find("answer").classList.add("stale");

@@ -83,7 +83,7 @@ export class Life {
 
   answered({ id, accepted, times, total }) {
     clearInterval(this.#ticker);
-    const running = times.task?.ms ?? 0;
+    const running = Math.min(times.task?.ms ?? 0, total - accepted);
     const waiting = Math.max(0, Math.min(times.queued?.ms ?? 0, total - accepted - running));
     this.#set("waiting", "past", times.queued ? `for ${duration(waiting)}` : "");
     this.#set("running", "past", times.task ? `for ${duration(running)}` : "");
