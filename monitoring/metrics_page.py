@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import iris_operator.telemetry
-import iris_service.telemetry
+import iris_service.telemetry.registry
 from iris_operator.telemetry import OperatorMetrics
-from iris_service.telemetry import ApiMetrics, DriftFigures, RecoveryMetrics, WorkerMetrics
+from iris_service.telemetry.answers import WorkerMetrics
+from iris_service.telemetry.api import ApiMetrics
+from iris_service.telemetry.drift import DriftFigures
+from iris_service.telemetry.recovery import RecoveryMetrics
 
 HEAD = """# Metrics
 
@@ -90,7 +93,7 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     one.show_drift(lambda: DriftFigures(1, {"setosa": 1.0}, {"petal_width": 0.0}, 0.0, {"setosa": 1.0}))
     RecoveryMetrics(recovery)
     OperatorMetrics(operator)
-    everybody = iris_service.telemetry.new_registry("api")
+    everybody = iris_service.telemetry.registry.new_registry("api")
     theirs, ours = (list(_rows(one)) for one in (iris_operator.telemetry.new_registry(), everybody))
     assert theirs == ours, "both packages say alike what a process is"
     return {"api": api, "worker": worker, "recovery": recovery, "operator": operator, "all": everybody}

@@ -19,7 +19,7 @@ from iris_service.api.openapi.parts import Subject
 from iris_service.config import Settings
 from iris_service.errors import ModelRejected
 from iris_service.model.card import Card, card_from_json, card_to_json
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 from memory_queue import MemoryQueue
 
 GETPRED = "/iris/api/v1.0/getpred"

@@ -21,7 +21,7 @@ CURL = "{url}/iris/api/v1.0/getpred?sepal_length=5.1&sepal_width=3.5&petal_lengt
 
 def up(arguments: argparse.Namespace) -> int:
     from iris_service.supervisor.up import up as run_up
-    from iris_service.telemetry import configure_logging
+    from iris_service.telemetry.logs import configure_logging
 
     options = {"IRIS_PORT": arguments.port, "IRIS_MODEL_VERSION": arguments.model_version}
     env = environment({name: value for name, value in options.items() if value is not None})
@@ -79,7 +79,7 @@ def recovery(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
 
     from iris_service.jobs.sweeping import run_recovery
-    from iris_service.telemetry import configure_logging
+    from iris_service.telemetry.logs import configure_logging
 
     configure_logging(settings.log, "recovery")
     return run_recovery(settings)

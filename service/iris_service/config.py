@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from iris_service.errors import SettingsError
-
-N = TypeVar("N", int, float)
+from iris_service.variables import Variables
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels")
 
 
 @dataclass(frozen=True)
@@ -234,88 +230,86 @@ class Settings:
 
         An unknown IRIS_ variable is an error too: a misspelt limit must not be silently ignored.
         """
-        reader = _Reader(os.environ if env is None else env)
+        read = Variables(os.environ if env is None else env)
         settings = cls(
             redis=RedisSettings(
-                url=reader.redis_url("IRIS_REDIS_URL", RedisSettings.url),
-                ca_file=reader.file("IRIS_REDIS_CA_FILE"),
-                timeout_seconds=reader.number("IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60),
+                url=read.redis_url("IRIS_REDIS_URL", RedisSettings.url),
+                ca_file=read.file("IRIS_REDIS_CA_FILE"),
+                timeout_seconds=read.number("IRIS_REDIS_TIMEOUT_SECONDS", RedisSettings.timeout_seconds, 0.05, 60),
             ),
             model=ModelSettings(
-                repository=Path(reader.text("IRIS_MODELS", str(ModelSettings.repository))),
-                name=reader.text("IRIS_MODEL", ModelSettings.name),
-                version=reader.text("IRIS_MODEL_VERSION", ModelSettings.version),
-                artifact_format=reader.choice("IRIS_MODEL_FORMAT", ("onnx", "skops", "joblib", "pickle")),
-                digest=reader.digest("IRIS_MODEL_DIGEST"),
-                allow_pickle=reader.switch("IRIS_ALLOW_PICKLE"),
+                repository=Path(read.text("IRIS_MODELS", str(ModelSettings.repository))),
+                name=read.text("IRIS_MODEL", ModelSettings.name),
+                version=read.text("IRIS_MODEL_VERSION", ModelSettings.version),
+                artifact_format=read.choice("IRIS_MODEL_FORMAT", ("onnx", "skops", "joblib", "pickle")),
+                digest=read.digest("IRIS_MODEL_DIGEST"),
+                allow_pickle=read.switch("IRIS_ALLOW_PICKLE"),
             ),
             jobs=JobSettings(
-                timeout_seconds=reader.whole("IRIS_JOB_TIMEOUT_SECONDS", JobSettings.timeout_seconds, 1, 86_400),
-                attempts=reader.whole("IRIS_JOB_ATTEMPTS", JobSettings.attempts, 1, 100),
-                deadline_seconds=reader.whole("IRIS_JOB_DEADLINE_SECONDS", JobSettings.deadline_seconds, 1, 604_800),
-                result_ttl_seconds=reader.whole("IRIS_RESULT_TTL_SECONDS", JobSettings.result_ttl_seconds, 1, 604_800),
-                queue_limit=reader.whole("IRIS_QUEUE_LIMIT", JobSettings.queue_limit, 1, 10_000_000),
-                memory_limit_ratio=reader.number("IRIS_MEMORY_LIMIT_RATIO", JobSettings.memory_limit_ratio, 0.01, 1.0),
+                timeout_seconds=read.whole("IRIS_JOB_TIMEOUT_SECONDS", JobSettings.timeout_seconds, 1, 86_400),
+                attempts=read.whole("IRIS_JOB_ATTEMPTS", JobSettings.attempts, 1, 100),
+                deadline_seconds=read.whole("IRIS_JOB_DEADLINE_SECONDS", JobSettings.deadline_seconds, 1, 604_800),
+                result_ttl_seconds=read.whole("IRIS_RESULT_TTL_SECONDS", JobSettings.result_ttl_seconds, 1, 604_800),
+                queue_limit=read.whole("IRIS_QUEUE_LIMIT", JobSettings.queue_limit, 1, 10_000_000),
+                memory_limit_ratio=read.number("IRIS_MEMORY_LIMIT_RATIO", JobSettings.memory_limit_ratio, 0.01, 1.0),
             ),
             api=ApiSettings(
-                host=reader.text("IRIS_HOST", ApiSettings.host),
-                port=reader.whole("IRIS_PORT", ApiSettings.port, 0, 65_535),
-                max_body_bytes=reader.whole("IRIS_MAX_BODY_BYTES", ApiSettings.max_body_bytes, 1, 1 << 30),
-                max_rows=reader.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
-                max_query_bytes=reader.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
-                max_wait_seconds=reader.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
-                sync_wait_seconds=reader.number("IRIS_SYNC_WAIT_SECONDS", ApiSettings.sync_wait_seconds, 0.05, 3600),
-                max_json_depth=reader.whole("IRIS_MAX_JSON_DEPTH", ApiSettings.max_json_depth, 4, 200),
-                max_head_bytes=reader.whole("IRIS_MAX_HEAD_BYTES", ApiSettings.max_head_bytes, 1024, 1 << 20),
-                receive_seconds=reader.number("IRIS_RECEIVE_SECONDS", ApiSettings.receive_seconds, 0.1, 600),
-                send_seconds=reader.number("IRIS_SEND_SECONDS", ApiSettings.send_seconds, 0.1, 600),
-                keep_alive_seconds=reader.whole("IRIS_KEEP_ALIVE_SECONDS", ApiSettings.keep_alive_seconds, 1, 3600),
-                max_connections=reader.whole("IRIS_MAX_CONNECTIONS", ApiSettings.max_connections, 1, 1_000_000),
-                max_bodies_bytes=reader.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
-                stop_seconds=reader.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
-                drain_seconds=reader.number("IRIS_DRAIN_SECONDS", ApiSettings.drain_seconds, 0, 600),
+                host=read.text("IRIS_HOST", ApiSettings.host),
+                port=read.whole("IRIS_PORT", ApiSettings.port, 0, 65_535),
+                max_body_bytes=read.whole("IRIS_MAX_BODY_BYTES", ApiSettings.max_body_bytes, 1, 1 << 30),
+                max_rows=read.whole("IRIS_MAX_ROWS", ApiSettings.max_rows, 1, 1_000_000),
+                max_query_bytes=read.whole("IRIS_MAX_QUERY_BYTES", ApiSettings.max_query_bytes, 1, 65_536),
+                max_wait_seconds=read.number("IRIS_MAX_WAIT_SECONDS", ApiSettings.max_wait_seconds, 0, 3600),
+                sync_wait_seconds=read.number("IRIS_SYNC_WAIT_SECONDS", ApiSettings.sync_wait_seconds, 0.05, 3600),
+                max_json_depth=read.whole("IRIS_MAX_JSON_DEPTH", ApiSettings.max_json_depth, 4, 200),
+                max_head_bytes=read.whole("IRIS_MAX_HEAD_BYTES", ApiSettings.max_head_bytes, 1024, 1 << 20),
+                receive_seconds=read.number("IRIS_RECEIVE_SECONDS", ApiSettings.receive_seconds, 0.1, 600),
+                send_seconds=read.number("IRIS_SEND_SECONDS", ApiSettings.send_seconds, 0.1, 600),
+                keep_alive_seconds=read.whole("IRIS_KEEP_ALIVE_SECONDS", ApiSettings.keep_alive_seconds, 1, 3600),
+                max_connections=read.whole("IRIS_MAX_CONNECTIONS", ApiSettings.max_connections, 1, 1_000_000),
+                max_bodies_bytes=read.whole("IRIS_MAX_BODIES_BYTES", ApiSettings.max_bodies_bytes, 1, 1 << 40),
+                stop_seconds=read.whole("IRIS_STOP_SECONDS", ApiSettings.stop_seconds, 1, 600),
+                drain_seconds=read.number("IRIS_DRAIN_SECONDS", ApiSettings.drain_seconds, 0, 600),
             ),
             inline=InlineSettings(
-                sync=reader.choice("IRIS_SYNC", ("queue", "inline")),
-                rows=reader.whole("IRIS_INLINE_ROWS", InlineSettings.rows, 1, 1000),
-                versions=reader.whole("IRIS_INLINE_VERSIONS", InlineSettings.versions, 1, 500),
-                artifact_bytes=reader.whole("IRIS_INLINE_BYTES", InlineSettings.artifact_bytes, 1, 1 << 40),
+                sync=read.choice("IRIS_SYNC", ("queue", "inline")),
+                rows=read.whole("IRIS_INLINE_ROWS", InlineSettings.rows, 1, 1000),
+                versions=read.whole("IRIS_INLINE_VERSIONS", InlineSettings.versions, 1, 500),
+                artifact_bytes=read.whole("IRIS_INLINE_BYTES", InlineSettings.artifact_bytes, 1, 1 << 40),
             ),
             access=AccessSettings(
-                mode=reader.choice("IRIS_AUTH", ("none", "api-key", "tokenreview")),
-                keys_file=reader.optional_path("IRIS_API_KEYS_FILE"),
-                audience=reader.text("IRIS_TOKEN_AUDIENCE", AccessSettings.audience),
-                token_cache_seconds=reader.number(
-                    "IRIS_TOKEN_CACHE_SECONDS", AccessSettings.token_cache_seconds, 0, 60
-                ),
-                api_server=reader.host_and_port("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"),
-                service_account=Path(reader.text("IRIS_SERVICE_ACCOUNT_FOLDER", str(AccessSettings.service_account))),
-                caller_rate=reader.number("IRIS_CALLER_RATE", AccessSettings.caller_rate, 0, 1_000_000),
-                caller_in_flight=reader.whole("IRIS_CALLER_IN_FLIGHT", AccessSettings.caller_in_flight, 1, 1_000_000),
+                mode=read.choice("IRIS_AUTH", ("none", "api-key", "tokenreview")),
+                keys_file=read.optional_path("IRIS_API_KEYS_FILE"),
+                audience=read.text("IRIS_TOKEN_AUDIENCE", AccessSettings.audience),
+                token_cache_seconds=read.number("IRIS_TOKEN_CACHE_SECONDS", AccessSettings.token_cache_seconds, 0, 60),
+                api_server=read.host_and_port("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"),
+                service_account=Path(read.text("IRIS_SERVICE_ACCOUNT_FOLDER", str(AccessSettings.service_account))),
+                caller_rate=read.number("IRIS_CALLER_RATE", AccessSettings.caller_rate, 0, 1_000_000),
+                caller_in_flight=read.whole("IRIS_CALLER_IN_FLIGHT", AccessSettings.caller_in_flight, 1, 1_000_000),
             ),
-            client=ClientSettings(api_key=reader.header("IRIS_API_KEY")),
+            client=ClientSettings(api_key=read.header("IRIS_API_KEY")),
             worker=WorkerSettings(
-                batch_size=reader.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
-                max_rss_bytes=reader.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
-                extra_tasks=reader.names("IRIS_EXTRA_TASKS"),
+                batch_size=read.whole("IRIS_BATCH_SIZE", WorkerSettings.batch_size, 1, 2048),
+                max_rss_bytes=read.whole("IRIS_WORKER_MAX_RSS_BYTES", WorkerSettings.max_rss_bytes, 0, 1 << 50),
+                extra_tasks=read.names("IRIS_EXTRA_TASKS"),
             ),
             metrics=MetricsSettings(
-                host=reader.text("IRIS_METRICS_HOST", MetricsSettings.host),
-                port=reader.optional_port("IRIS_METRICS_PORT"),
+                host=read.text("IRIS_METRICS_HOST", MetricsSettings.host),
+                port=read.optional_port("IRIS_METRICS_PORT"),
             ),
             drift=DriftSettings(
-                window_rows=reader.whole("IRIS_DRIFT_WINDOW_ROWS", DriftSettings.window_rows, 1000, 10_000_000),
-                window_seconds=reader.number("IRIS_DRIFT_WINDOW_SECONDS", DriftSettings.window_seconds, 60, 2_592_000),
-                minimum_rows=reader.whole("IRIS_DRIFT_MIN_ROWS", DriftSettings.minimum_rows, 100, 500_000),
+                window_rows=read.whole("IRIS_DRIFT_WINDOW_ROWS", DriftSettings.window_rows, 1000, 10_000_000),
+                window_seconds=read.number("IRIS_DRIFT_WINDOW_SECONDS", DriftSettings.window_seconds, 60, 2_592_000),
+                minimum_rows=read.whole("IRIS_DRIFT_MIN_ROWS", DriftSettings.minimum_rows, 100, 500_000),
             ),
-            tracing=reader.tracing(),
+            tracing=_tracing(read),
             log=LogSettings(
-                level=reader.choice("IRIS_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
-                format=reader.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
+                level=read.choice("IRIS_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+                format=read.choice("IRIS_LOG_FORMAT", ("auto", "json", "console")),
             ),
         )
         settings._refuse_contradictions()
-        reader.refuse_unknown()
+        read.refuse_unknown()
         return settings
 
     def _refuse_contradictions(self) -> None:
@@ -340,109 +334,18 @@ def environment(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **overrides}
 
 
-class _Reader:
-    """Reads one variable at a time and remembers which names exist."""
+def _tracing(variables: Variables) -> TracingSettings:
+    """Read what others define too, and refuse nothing: a cluster may set these for every pod."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self.env = env
-        self.known: set[str] = set()
+    def of_traces(what: str) -> str:
+        return variables.text(f"OTEL_EXPORTER_OTLP_TRACES_{what}", variables.text(f"OTEL_EXPORTER_OTLP_{what}", ""))
 
-    def text(self, name: str, default: str) -> str:
-        self.known.add(name)
-        return self.env.get(name, "").strip() or default
-
-    def number(self, name: str, default: float, low: float, high: float) -> float:
-        return self._bounded(name, default, low, high, float)
-
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        return self._bounded(name, default, low, high, int)
-
-    def _bounded(self, name: str, default: N, low: float, high: float, kind: Callable[[str], N]) -> N:
-        text = self.text(name, str(default))
-        try:
-            value = kind(text)
-        except ValueError as exc:
-            number = "a whole number" if kind is int else "a number"
-            raise SettingsError(f"{name} must be {number}, not {text!r}", field=name) from exc
-        if not low <= value <= high:
-            raise SettingsError(f"{name} must be from {low:.16g} to {high:.16g}, not {text}", field=name)
-        return value
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """The first choice is the default."""
-        value = self.text(name, choices[0])
-        if value not in choices:
-            raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {value!r}", field=name)
-        return value
-
-    def switch(self, name: str) -> bool:
-        return self.choice(name, ("0", "1", "false", "true")) in ("1", "true")
-
-    def digest(self, name: str) -> str:
-        value = self.text(name, "")
-        if value and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
-            raise SettingsError(f"{name} must be sha256: and 64 hexadecimal digits", field=name)
-        return value
-
-    def names(self, name: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in self.text(name, "").split(",") if part.strip())
-
-    def optional_port(self, name: str) -> int | None:
-        return self.whole(name, 0, 0, 65_535) if self.text(name, "") else None
-
-    def redis_url(self, name: str, default: str) -> str:
-        url = self.text(name, default)
-        # the value may hold a password, and what is wrong with it may be a piece of one: neither is repeated
-        if not url.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
-            schemes = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
-            raise SettingsError(f"{name} must start with one of {schemes}", field=name)
-        try:
-            _ = None if url.startswith("sentinel") else urlsplit(url).port  # several hosts: jobs.address reads them
-        except ValueError:
-            raise SettingsError(
-                f"{name} is not host:port after the user; a password must be percent-encoded", field=name
-            ) from None
-        return url
-
-    def file(self, name: str) -> str:
-        path = self.text(name, "")
-        if path and not Path(path).is_file():
-            raise SettingsError(f"{name}: there is no file {path}", field=name)
-        return path
-
-    def tracing(self) -> TracingSettings:
-        """Read what others define too, and refuse nothing: a cluster may set these for every pod."""
-
-        def of_traces(what: str) -> str:
-            return self.text(f"OTEL_EXPORTER_OTLP_TRACES_{what}", self.text(f"OTEL_EXPORTER_OTLP_{what}", ""))
-
-        disabled = self.text("OTEL_SDK_DISABLED", "").lower() == "true"
-        wanted = not disabled and "otlp" in self.text("OTEL_TRACES_EXPORTER", "otlp").split(",")
-        return TracingSettings(
-            endpoint=of_traces("ENDPOINT") if wanted else "",
-            protocol=of_traces("PROTOCOL") or TracingSettings.protocol,
-        )
-
-    def optional_path(self, name: str) -> Path | None:
-        text = self.text(name, "")
-        return Path(text) if text else None
-
-    def header(self, name: str) -> str:
-        """A secret that travels in an HTTP header; it is not repeated."""
-        value = self.text(name, "")
-        if not re.fullmatch("[!-~]*", value):
-            raise SettingsError(f"{name} must be printable ASCII without spaces", field=name)
-        return value
-
-    def host_and_port(self, host: str, port: str) -> str:
-        """Empty without a host."""
-        found = self.text(host, "")
-        return f"{f'[{found}]' if ':' in found else found}:{self.whole(port, 443, 1, 65_535)}" if found else ""
-
-    def refuse_unknown(self) -> None:
-        for name in sorted(self.env):
-            if name.startswith("IRIS_") and name not in self.known:
-                raise SettingsError(f"{name} is not a setting of this version", field=name)
+    disabled = variables.text("OTEL_SDK_DISABLED", "").lower() == "true"
+    wanted = not disabled and "otlp" in variables.text("OTEL_TRACES_EXPORTER", "otlp").split(",")
+    return TracingSettings(
+        endpoint=of_traces("ENDPOINT") if wanted else "",
+        protocol=of_traces("PROTOCOL") or TracingSettings.protocol,
+    )
 
 
 def without_password(url: str) -> str:

@@ -30,7 +30,7 @@ from faults.caller import flowers
 from faults.rig import Rig
 from iris_service.config import LogSettings
 from iris_service.schemas import Answered, Envelope
-from iris_service.telemetry import configure_logging
+from iris_service.telemetry.logs import configure_logging
 from servers import short_folder
 
 SLOW_SHARE = 0.005

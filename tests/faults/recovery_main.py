@@ -30,7 +30,7 @@ def main() -> int:
 
     from iris_service.config import Settings
     from iris_service.jobs.sweeping import run_recovery
-    from iris_service.telemetry import configure_logging
+    from iris_service.telemetry.logs import configure_logging
 
     settings = Settings.from_env()
     configure_logging(settings.log, "recovery")

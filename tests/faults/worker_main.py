@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from iris_service.config import Settings
 from iris_service.jobs import serving, worker
-from iris_service.telemetry import WorkerMetrics, configure_logging
+from iris_service.telemetry.answers import WorkerMetrics
+from iris_service.telemetry.logs import configure_logging
 from stub_model import StubModel
 
 

@@ -36,7 +36,7 @@ from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.jobs.worker import IrisWorker
 from iris_service.schemas import Answered, Payload, envelope_from_json
-from iris_service.telemetry import WorkerMetrics
+from iris_service.telemetry.answers import WorkerMetrics
 from servers import Valkey
 from stub_model import StubModel, answer_of
 

@@ -15,7 +15,8 @@ from iris_service.errors import QueueFull
 from iris_service.tracing import export
 from iris_service.tracing.context import TraceContext
 from iris_service.tracing.export import MOST_LINKS
-from iris_service.tracing.spans import AnsweredJob, Spans, open_spans
+from iris_service.tracing.opening import open_spans
+from iris_service.tracing.spans import AnsweredJob, Spans
 
 SENT = TraceContext("a" * 32, "b" * 16, 1)
 NOW = 1_800_000_000.0

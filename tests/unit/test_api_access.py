@@ -19,7 +19,7 @@ from iris_service.api.app import create_app
 from iris_service.api.cards import Cards
 from iris_service.config import AccessSettings, Settings
 from iris_service.schemas import Answered
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 from memory_queue import MemoryQueue
 
 JOBS = "/iris/api/v1.0/jobs"

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from api_client import FLOWER, GETPRED, STATUS, api_client
 from iris_service.api.probes import show
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 from memory_queue import MemoryQueue
 
 
@@ -94,7 +94,7 @@ LOGGED = """
 import logging, sys
 from api_client import FLOWER, GETPRED, api_client
 from iris_service.config import LogSettings
-from iris_service.telemetry import configure_logging
+from iris_service.telemetry.logs import configure_logging
 from memory_queue import MemoryQueue
 
 class Surprise(MemoryQueue):

@@ -160,6 +160,6 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
 
 def test_every_setting_is_documented_where_it_is_declared() -> None:
     source = Path(config.__file__).read_text()
-    read = set(re.findall(r'reader\.\w+\(\s*"(IRIS_[A-Z_]+)"', source))
+    read = set(re.findall(r'read\.\w+\(\s*"(IRIS_[A-Z_]+)"', source))
     documented = set(re.findall(r'"""(IRIS_[A-Z_]+)[:.;]', source))
     assert read == documented

@@ -24,7 +24,7 @@ import metrics_page
 import write
 from iris_service.api.access import FREE
 from iris_service.jobs.keys import OUTCOMES
-from iris_service.telemetry import REFUSED
+from iris_service.telemetry.api import REFUSED
 from panels import COLUMNS, Dashboard, Panel, Section, placed
 
 ROOT = Path(__file__).parents[2]

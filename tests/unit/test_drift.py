@@ -15,7 +15,7 @@ from iris_service.api import middleware
 from iris_service.config import DriftSettings
 from iris_service.model.drift import BLOCKS, Drift
 from iris_service.schemas import GOLDEN_SET
-from iris_service.telemetry import WorkerMetrics
+from iris_service.telemetry.answers import WorkerMetrics
 from versions import committed_card
 
 FLOWERS = [tuple(row) for row in load_iris().data.tolist()]

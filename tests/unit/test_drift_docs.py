@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from iris_service.config import DriftSettings, Settings
 from iris_service.errors import SettingsError
-from iris_service.telemetry import DriftFigures, WorkerMetrics
+from iris_service.telemetry.answers import WorkerMetrics
+from iris_service.telemetry.drift import DriftFigures
 
 DOCS = (Path(__file__).parents[2] / "docs" / "drift.md").read_text()
 

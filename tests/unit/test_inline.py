@@ -27,7 +27,7 @@ from iris_service.model.card import Artifact, Card
 from iris_service.model.drift import Drift
 from iris_service.model.store import ModelRepository
 from iris_service.schemas import Answered, Envelope, Failed, Payload, Row
-from iris_service.telemetry import InlineMetrics
+from iris_service.telemetry.answers import InlineMetrics
 from stub_model import RAISES, StubModel, answer_of
 from versions import COMMITTED, committed_card, publish
 

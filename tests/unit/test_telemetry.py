@@ -11,16 +11,10 @@ from iris_service.api.problems import STATUSES
 from iris_service.api.refusals import REFUSALS
 from iris_service.errors import IrisError
 from iris_service.schemas import FailureCode
-from iris_service.telemetry import (
-    FAILED,
-    LATENCY_BUCKETS,
-    REFUSED,
-    ApiMetrics,
-    RecoveryMetrics,
-    Totals,
-    WorkerMetrics,
-    new_registry,
-)
+from iris_service.telemetry.answers import FAILED, WorkerMetrics
+from iris_service.telemetry.api import REFUSED, ApiMetrics
+from iris_service.telemetry.recovery import RecoveryMetrics
+from iris_service.telemetry.registry import LATENCY_BUCKETS, Totals, new_registry
 
 
 def kinds_of(error: type[IrisError]) -> set[type[IrisError]]:

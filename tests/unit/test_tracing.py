@@ -14,7 +14,8 @@ from api_client import FLOWER, GETPRED, api_client
 from iris_service.config import Settings, TracingSettings
 from iris_service.errors import QueueFull
 from iris_service.schemas import Payload
-from iris_service.tracing.spans import NoSpans, open_spans
+from iris_service.tracing.opening import open_spans
+from iris_service.tracing.spans import NoSpans
 from memory_queue import MemoryQueue
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

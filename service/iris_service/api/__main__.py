@@ -14,7 +14,7 @@ from iris_service.config import ApiSettings, Settings
 from iris_service.entry import OnReady, run, tell_nobody
 from iris_service.errors import SettingsError
 from iris_service.metrics_server import start_metrics_server
-from iris_service.telemetry import configure_logging
+from iris_service.telemetry.logs import configure_logging
 
 _log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from iris_service.api.quota import Caller, Quota
 from iris_service.api.token_review import ApiServer, TokenReview
 from iris_service.config import AccessSettings
 from iris_service.errors import IrisError, Unauthenticated
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 
 FREE = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked by machines that have no name."""

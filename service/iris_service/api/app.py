@@ -32,8 +32,10 @@ from iris_service.config import Settings
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.store import ModelRepository
-from iris_service.telemetry import ApiMetrics, new_registry
-from iris_service.tracing.spans import NoSpans, Spans, open_spans
+from iris_service.telemetry.api import ApiMetrics
+from iris_service.telemetry.registry import new_registry
+from iris_service.tracing.opening import open_spans
+from iris_service.tracing.spans import NoSpans, Spans
 
 if TYPE_CHECKING:
     from iris_service.api.inline.inline import Inline

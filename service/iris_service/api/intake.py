@@ -21,7 +21,7 @@ from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
 from iris_service.schemas import Envelope, Failed, Payload
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 
 if TYPE_CHECKING:  # imported by who asks for it: it brings the model libraries along
     from iris_service.api.inline.inline import Inline

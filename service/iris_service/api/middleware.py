@@ -16,7 +16,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from iris_service.api.draining import Draining
 from iris_service.api.problems import fault
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 from iris_service.tracing.context import trace_context_of_request
 from iris_service.tracing.spans import Passing, RequestSpan, Spans
 

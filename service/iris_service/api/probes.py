@@ -20,7 +20,7 @@ from iris_service.errors import QueueUnavailable
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import Target
 from iris_service.jobs.watch import Observation
-from iris_service.telemetry import ApiMetrics
+from iris_service.telemetry.api import ApiMetrics
 
 NOT_SERVING = (503, "SERVICE_NOT_READY", "predictions cannot be accepted; reasons lists why")
 

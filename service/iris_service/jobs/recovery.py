@@ -25,7 +25,7 @@ from iris_service.jobs.keys import KNOWN_QUEUES, PENDING, RECOVERY_LOCK, QueueKe
 from iris_service.jobs.pressure import age_seconds
 from iris_service.jobs.task_job import FixedTaskJob
 from iris_service.schemas import Failed, FailureCode, envelope_to_json
-from iris_service.telemetry import RECOVERED
+from iris_service.telemetry.recovery import RECOVERED
 
 AUDIT_EVERY_SWEEPS = 5
 """The ledger is held against the lists this often; an id must be missing twice in a row."""

@@ -14,7 +14,8 @@ import structlog
 from iris_service.jobs.batch import Outcome
 from iris_service.jobs.keys import Target
 from iris_service.schemas import GOLDEN_SET, Answered, Envelope, Row
-from iris_service.telemetry import WorkerMetrics, lines_together
+from iris_service.telemetry.answers import WorkerMetrics
+from iris_service.telemetry.logs import lines_together
 from iris_service.tracing.context import TraceContext, trace_context
 from iris_service.tracing.spans import AnsweredJob, NoSpans, Spans
 

@@ -17,7 +17,7 @@ from iris_service.jobs.keys import REJECTED_PREFIX, Target
 from iris_service.jobs.reporting import Observe, Reporter, observe_nothing
 from iris_service.jobs.watchdog import Watchdog
 from iris_service.jobs.worker import IrisWorker
-from iris_service.telemetry import WorkerMetrics
+from iris_service.telemetry.answers import WorkerMetrics
 from iris_service.tracing.spans import NoSpans, Spans
 
 REJECTION_SECONDS = 3600

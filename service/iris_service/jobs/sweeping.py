@@ -17,7 +17,8 @@ from iris_service.config import Settings
 from iris_service.jobs.client import connect
 from iris_service.jobs.recovery import Recovery
 from iris_service.metrics_server import Heartbeat, start_metrics_server
-from iris_service.telemetry import RecoveryMetrics, new_registry
+from iris_service.telemetry.recovery import RecoveryMetrics
+from iris_service.telemetry.registry import new_registry
 
 SWEEP_SECONDS = 1.0
 STUCK_SECONDS = 120.0

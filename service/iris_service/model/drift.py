@@ -17,7 +17,7 @@ from iris_service.config import DriftSettings
 from iris_service.model.card import Card
 from iris_service.model.stability import Counts, Deciles, count_classes, psi
 from iris_service.schemas import Row
-from iris_service.telemetry import DriftFigures
+from iris_service.telemetry.drift import DriftFigures
 
 BLOCKS = 20
 """The window moves by a twentieth of its rows or of its time: 41 blocks at the most, of 700 bytes for four features."""

@@ -14,8 +14,10 @@ from iris_service.config import Settings
 from iris_service.entry import OnReady, run, tell_nobody
 from iris_service.errors import ModelRejected
 from iris_service.metrics_server import Heartbeat, start_metrics_server
-from iris_service.telemetry import WorkerMetrics, configure_logging, new_registry
-from iris_service.tracing.spans import open_spans
+from iris_service.telemetry.answers import WorkerMetrics
+from iris_service.telemetry.logs import configure_logging
+from iris_service.telemetry.registry import new_registry
+from iris_service.tracing.opening import open_spans
 
 STUCK_GRACE_SECONDS = 15.0
 """A worker is silent during a prediction, for which it has its job's time limit, and says something every 2 s else."""

@@ -22,7 +22,8 @@ from iris_service.jobs.keys import Target
 from iris_service.model.card import Card
 from iris_service.model.drift import Drift
 from iris_service.model.store import ModelRepository
-from iris_service.telemetry import DriftFigures, InlineMetrics
+from iris_service.telemetry.answers import InlineMetrics
+from iris_service.telemetry.drift import DriftFigures
 
 LOOK_SECONDS = 1.0
 """Pause between two looks at the routes, and how much of its counts a killed process takes along."""

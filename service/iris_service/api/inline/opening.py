@@ -11,7 +11,7 @@ from iris_service.config import Settings
 from iris_service.errors import SettingsError
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.model.store import ModelRepository
-from iris_service.telemetry import InlineMetrics
+from iris_service.telemetry.answers import InlineMetrics
 
 if TYPE_CHECKING:
     from iris_service.api.inline.inline import Inline

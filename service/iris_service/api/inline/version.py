@@ -14,7 +14,7 @@ from iris_service.jobs.keys import Target
 from iris_service.model.drift import Drift
 from iris_service.model.runtime import Model
 from iris_service.schemas import Answered, Envelope, Payload, Row
-from iris_service.telemetry import InlineMetrics
+from iris_service.telemetry.answers import InlineMetrics
 
 BATCH_ROWS = 256
 """Rows of one call of the model, 0.5 ms with the bundled forest; in between, the event loop has its turn."""
