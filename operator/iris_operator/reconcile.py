@@ -16,16 +16,16 @@ import structlog
 from iris_operator import conditions, status
 from iris_operator.cluster import Cluster
 from iris_operator.conditions import Condition
-from iris_operator.drift import covers
+from iris_operator.deployments import Deployments
 from iris_operator.errors import InvalidSpec, NoCard
-from iris_operator.manifests import Pods, deployment_name, queue_name, worker_deployment
+from iris_operator.manifests import Pods, queue_name
 from iris_operator.plan import Golden, Plan, Seen
 from iris_operator.queues import Queues, QueueSeen, Reading, route_text
 from iris_operator.rollout import plan
 from iris_operator.scaling import Load, Memory
 from iris_operator.sizing import Sizes, size
-from iris_operator.spec import IrisModelSpec, ModelVersion, RolloutState
-from iris_operator.store import Body, Key, Store, key_of, version_of
+from iris_operator.spec import IrisModelSpec, RolloutState
+from iris_operator.store import Body, Key, Store, key_of
 from iris_operator.telemetry import EVENTS, OperatorMetrics
 
 _log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Reconciler:
         self._cluster = cluster
         self._queues = queues
         self._store = store
-        self._pods = pods
+        self._deployments = Deployments(cluster, queues, store, pods, metrics)
         self._metrics = metrics
         self._clock = clock
         self._remembered: dict[Key, _Remembered] = {}
@@ -89,7 +89,7 @@ class Reconciler:
         reading = await self._completed(key, reading)
         decided = plan(spec, state, await self._see(spec, state, reading), now)
         if any(event.reason == "RolledBack" for event in decided.events):
-            await self._look_again()
+            await self._deployments.look_again()
             decided = plan(spec, state, await self._see(spec, state, reading), now)
         sizes = self._size(spec, decided, reading, remembered, now)
         await self._do(spec, decided, sizes.replicas, reading)
@@ -111,7 +111,7 @@ class Reconciler:
         for queue in self.queues_of(Key(spec.namespace, spec.name)):
             version, there = queue.partition("@")[2], reading.queues[queue]
             seen[version] = Seen(
-                ready_workers=self._ready(spec, version),
+                ready_workers=self._deployments.ready(spec, version),
                 backlog=there.backlog,
                 counters=there.counters,
                 rejected=there.rejected,
@@ -127,28 +127,12 @@ class Reconciler:
             return Golden()  # the worker is up but has not published its card: wait, do not send yet
         return await self._queues.golden_result(spec, state.target, state.started_at, [label for _, label in rows])
 
-    async def _look_again(self) -> None:
-        """Before a version is given up: a watch that tells nothing may be blind, and its workers ready long since."""
-        for body in await self._cluster.list_deployments():
-            self._store.deployments.see(body)
-
-    def _deployment(self, spec: IrisModelSpec, version: str) -> Body | None:
-        return self._store.deployment(Key(spec.namespace, deployment_name(spec.name, version)))
-
-    def _ready(self, spec: IrisModelSpec, version: str) -> int:
-        found = (self._deployment(spec, version) or {}).get("status") or {}
-        return min(int(found.get("readyReplicas") or 0), int(found.get("updatedReplicas") or 0))
-
-    def _current(self, spec: IrisModelSpec, version: str) -> int:
-        found = self._deployment(spec, version)
-        return int(found["spec"].get("replicas") or 0) if found else 0
-
     def _size(
         self, spec: IrisModelSpec, decided: Plan, reading: Reading | None, remembered: _Remembered, now: float
     ) -> Sizes:
         names = [version.version for version in decided.workers]
         loads = {name: _load(reading.queues[queue_name(spec.name, name)]) for name in names} if reading else None
-        current = {name: self._current(spec, name) for name in names}
+        current = {name: self._deployments.current(spec, name) for name in names}
         sizes = size(spec, decided, current, loads, remembered.scaling, now)
         remembered.scaling = sizes.memories
         return sizes
@@ -164,7 +148,7 @@ class Reconciler:
             # before its first worker starts, clear what an earlier try of the same version left behind
             await self._queues.open(queue_name(spec.name, decided.state.target.version))
         for version in decided.workers:
-            await self._apply_workers(spec, version, replicas[version.version], may_shrink=reading is not None)
+            await self._deployments.apply(spec, version, replicas[version.version], may_shrink=reading is not None)
         if reading is None:
             return
         if decided.weights and reading.routes[spec.name] != route_text(decided.weights):
@@ -178,33 +162,7 @@ class Reconciler:
             rows = await self._queues.golden_rows(spec.name, _golden_sources(decided.state))
             target = decided.state.target
             await self._queues.send_golden(spec, target, [row for row, _ in rows], decided.state.started_at)
-        await self._remove(spec, decided)
-
-    async def _apply_workers(
-        self, spec: IrisModelSpec, version: ModelVersion, replicas: int, *, may_shrink: bool
-    ) -> None:
-        manifest = worker_deployment(spec, version, replicas, self._pods)
-        there = self._deployment(spec, version.version)
-        if there is not None and covers(there, manifest):
-            return
-        if there is not None and replicas < int(there["spec"].get("replicas") or 0) and may_shrink:
-            busy = await self._queues.busy_hosts(queue_name(spec.name, version.version))
-            labels = manifest["spec"]["selector"]["matchLabels"]
-            await self._cluster.mark_idle_first(spec.namespace, labels, busy)
-        self._store.deployments.see(await self._cluster.apply(manifest))
-        self._metrics.writes.labels("apply").inc()
-        _log.info("workers applied", version=version.version, replicas=replicas)
-
-    async def _remove(self, spec: IrisModelSpec, decided: Plan) -> None:
-        """Delete the workers of versions that are drained, and of any that nobody knows of."""
-        needed = {version.version for version in (*decided.workers, *decided.state.abandoned)}
-        for deployment in self._store.deployments_of(Key(spec.namespace, spec.name)):
-            if version_of(deployment) in needed or deployment["metadata"].get("deletionTimestamp"):
-                continue
-            await self._cluster.delete(spec.namespace, deployment["metadata"]["name"])
-            self._metrics.writes.labels("delete").inc()
-            self._store.deployments.see(deployment, deleted=True)
-            _log.info("workers removed", version=version_of(deployment))
+        await self._deployments.remove_all_but(spec, (*decided.workers, *decided.state.abandoned))
 
     async def _tell(self, spec: IrisModelSpec, decided: Plan, remembered: _Remembered) -> None:
         if decided.reason != remembered.last_reason:
@@ -252,8 +210,8 @@ class Reconciler:
             wanted = min(wanted, max(1, spec.worker.autoscaling.min_replicas))
         return status.Workers(
             replicas=sum(replicas.values()),
-            ready=sum(self._ready(spec, version) for version in replicas),
-            enough=stable is not None and self._ready(spec, stable.version) >= wanted,
+            ready=sum(self._deployments.ready(spec, version) for version in replicas),
+            enough=stable is not None and self._deployments.ready(spec, stable.version) >= wanted,
         )
 
     def _show(self, spec: IrisModelSpec, decided: Plan, workers: status.Workers, backlog: int) -> None:
