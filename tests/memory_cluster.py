@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from iris_operator.cluster import Cluster
-from iris_operator.errors import NotYet
+from iris_operator.errors import NotYet, Refused
 from iris_operator.manifests import VERSION_LABEL
 from iris_operator.plan import Event
 from iris_operator.spec import IrisModelSpec
@@ -51,6 +51,10 @@ class MemoryCluster(Cluster):
         self.events: dict[str, Event] = {}
         self.never_ready: set[str] = set()
         """Versions whose pods do not become ready."""
+        self.refuses: Callable[[Mapping[str, Any]], bool] = lambda _resources: False
+        """Whether the API server finds fault with a container's resources."""
+        self.asked = 0
+        """Deployments applied, the refused ones too."""
         self.marked: list[Mapping[str, bool]] = []
         self.writes = 0
         self._version = 0
@@ -93,6 +97,11 @@ class MemoryCluster(Cluster):
         return copy.deepcopy(list(self.deployments.values()))
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        (container,) = manifest["spec"]["template"]["spec"]["containers"]
+        if self.refuses(container["resources"]):
+            self.faults.after()
+            raise Refused("422: requests must be less than or equal to cpu limit of 1")
         self.writes += 1
         name = manifest["metadata"]["name"]
         held = self.deployments.get(name) or {"metadata": {"uid": f"uid-{self._version}"}}
@@ -110,6 +119,13 @@ class MemoryCluster(Cluster):
         ready = 0 if body["metadata"]["labels"][VERSION_LABEL] in self.never_ready else replicas
         body["status"] = {"replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready}
         self.store.deployments.see(copy.deepcopy(self._changed(body)))
+
+    async def scale(self, namespace: str, name: str, replicas: int) -> dict[str, Any]:
+        self.writes += 1
+        self.deployments[name]["spec"]["replicas"] = replicas
+        self.settle(name)
+        self.faults.after()
+        return copy.deepcopy(self.deployments[name])
 
     async def delete(self, namespace: str, name: str) -> None:
         self.writes += 1

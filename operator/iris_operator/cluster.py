@@ -15,7 +15,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Event, Pod
 from lightkube.types import CascadeType, PatchType
 
-from iris_operator.errors import NotYet
+from iris_operator.errors import NotYet, Refused
 from iris_operator.manifests import DELETION_COST, MANAGED, MANAGER
 from iris_operator.plan import Event as Happening
 from iris_operator.spec import GROUP, PLURAL, VERSION, IrisModelSpec
@@ -25,13 +25,18 @@ T = TypeVar("T")
 
 
 class Cluster(Protocol):
-    """What a reconcile does to the cluster; each raises `NotYet` when the API server cannot do it now."""
+    """What a reconcile does to the cluster; each raises `NotYet` when the API server cannot do it now.
+
+    Only `apply` carries what people wrote; it raises `Refused` when the API server finds fault with that.
+    """
 
     async def list_models(self) -> list[dict[str, Any]]: ...
 
     async def list_deployments(self) -> list[dict[str, Any]]: ...
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    async def scale(self, namespace: str, name: str, replicas: int) -> dict[str, Any]: ...
 
     async def delete(self, namespace: str, name: str) -> None: ...
 
@@ -58,8 +63,21 @@ class KubernetesCluster:
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create or change a Deployment; returns it as it is now."""
-        applied = await _try(self._client.apply(from_dict(dict(manifest)), field_manager=MANAGER, force=True))
+        try:
+            applied = await _try(self._client.apply(from_dict(dict(manifest)), field_manager=MANAGER, force=True))
+        except _Invalid as exc:
+            raise Refused(str(exc)) from exc
         return _plain(applied)
+
+    async def scale(self, namespace: str, name: str, replicas: int) -> dict[str, Any]:
+        """Change nothing of a Deployment but its size; returns it as it is now."""
+        patch = {"spec": {"replicas": replicas}}
+        scaled = await _try(
+            self._client.patch(
+                Deployment, name, patch, namespace=namespace, patch_type=PatchType.MERGE, field_manager=MANAGER
+            )
+        )
+        return _plain(scaled)
 
     async def delete(self, namespace: str, name: str) -> None:
         """Delete a Deployment and then its pods; one that is gone is fine."""
@@ -148,12 +166,16 @@ class _There(NotYet):
     """409 to a create: it is there already; to anything else: it has changed since we looked."""
 
 
+class _Invalid(NotYet):
+    """422, and 400 where it could not even be read or an admission webhook said no: the same again is refused again."""
+
+
 async def _try(call: Awaitable[T]) -> T:
     """Await a request; the client's own exceptions end here."""
     try:
         return await call
     except ApiError as exc:
-        kind = {404: _Gone, 409: _There}.get(exc.status.code or 0, NotYet)
+        kind = {400: _Invalid, 404: _Gone, 409: _There, 422: _Invalid}.get(exc.status.code or 0, NotYet)
         raise kind(f"the API server answered {exc.status.code}: {exc.status.message}"[:300]) from exc
     except (httpx2.HTTPError, OSError) as exc:
         raise NotYet(f"the API server cannot be reached: {type(exc).__name__}") from exc

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
 from iris_operator.cluster import Cluster
 from iris_operator.drift import covers
+from iris_operator.errors import Refused
 from iris_operator.manifests import Pods, deployment_name, queue_name, worker_deployment
 from iris_operator.queues import Queues
 from iris_operator.spec import IrisModelSpec, ModelVersion
@@ -15,6 +17,23 @@ from iris_operator.store import Body, Key, Store, version_of
 from iris_operator.telemetry import OperatorMetrics
 
 _log = structlog.get_logger(__name__)
+
+
+ASK_AGAIN_SECONDS = 60.0
+"""What was refused is asked for again this often, for what refuses may change without the spec; a new spec at once."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the API server said to a Deployment that follows from a spec."""
+
+    generation: int
+    message: str
+    again_at: float
+
+    def stands(self, spec: IrisModelSpec, now: float) -> bool:
+        """Return whether to take it as still said."""
+        return self.generation == spec.generation and now < self.again_at
 
 
 class Deployments:
@@ -42,17 +61,64 @@ class Deployments:
         for body in await self._cluster.list_deployments():
             self._store.deployments.see(body)
 
-    async def apply(self, spec: IrisModelSpec, version: ModelVersion, replicas: int, *, may_shrink: bool) -> None:
-        """Create a version's workers or change them; nothing is written where nothing differs."""
+    async def apply(
+        self,
+        spec: IrisModelSpec,
+        versions: Iterable[ModelVersion],
+        replicas: Mapping[str, int],
+        known: Mapping[str, Refusal],
+        now: float,
+        *,
+        may_shrink: bool,
+    ) -> dict[str, Refusal]:
+        """Create these versions' workers or change them; returns what the API server refuses of that, by version.
+
+        Nothing is written where nothing differs, and what is `known` to be refused is not asked for at every look.
+        """
+        refused: dict[str, Refusal] = {}
+        for version in versions:
+            name = version.version
+            refusal = await self._apply(spec, version, replicas[name], known.get(name), now, may_shrink=may_shrink)
+            if refusal is not None:
+                refused[name] = refusal
+        return refused
+
+    async def _apply(
+        self,
+        spec: IrisModelSpec,
+        version: ModelVersion,
+        replicas: int,
+        known: Refusal | None,
+        now: float,
+        *,
+        may_shrink: bool,
+    ) -> Refusal | None:
         manifest = worker_deployment(spec, version, replicas, self._pods)
         there = self._of(spec, version.version)
         if there is not None and covers(there, manifest):
-            return
-        if there is not None and replicas < int(there["spec"].get("replicas") or 0) and may_shrink:
+            return None
+        shown = int(there["spec"].get("replicas") or 0) if there is not None else 0
+        if replicas < shown and may_shrink:
             busy = await self._queues.busy_hosts(queue_name(spec.name, version.version))
             labels = manifest["spec"]["selector"]["matchLabels"]
             await self._cluster.mark_idle_first(spec.namespace, labels, busy)
-        self._store.deployments.see(await self._cluster.apply(manifest))
+        if known is None or not known.stands(spec, now):
+            try:
+                applied = await self._cluster.apply(manifest)
+            except Refused as exc:
+                known = Refusal(spec.generation, str(exc), now + ASK_AGAIN_SECONDS)
+                _log.warning("workers refused", version=version.version, reason=known.message)
+            else:
+                self._applied(applied, version, replicas)
+                return None
+        if there is not None and replicas != shown:  # whatever is wrong with the rest, the queue is to be followed
+            self._applied(
+                await self._cluster.scale(spec.namespace, manifest["metadata"]["name"], replicas), version, replicas
+            )
+        return known
+
+    def _applied(self, body: Body, version: ModelVersion, replicas: int) -> None:
+        self._store.deployments.see(body)
         self._metrics.writes.labels("apply").inc()
         _log.info("workers applied", version=version.version, replicas=replicas)
 

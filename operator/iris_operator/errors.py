@@ -15,5 +15,9 @@ class NoCard(NotYet):
     """No worker has published a version's card yet."""
 
 
+class Refused(OperatorError):
+    """The API server will not have what follows from a spec, however often it is asked: say so and wait for an edit."""
+
+
 class InvalidSpec(OperatorError):
     """The IrisModel cannot be honoured: say so in its status and wait for the next edit."""

@@ -31,10 +31,13 @@ def advance(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen], 
     if state.target is None:
         if state.failed:
             return Decided(state, "RolledBack", f"version {state.failed.version}: {state.failed.message}")
-        return Decided(state, "Stable", f"version {state.stable.version} serves" if state.stable else "nothing to do")
+        return _serve(state, seen)
     begins_now = state.phase == "Starting" and state.started_at == now
     # what is seen at the beginning is what an earlier try of the same version has left
-    there = Seen() if begins_now else seen.get(state.target.version, Seen())
+    there = seen.get(state.target.version, Seen())
+    there = Seen(refused=there.refused) if begins_now else there
+    if there.refused:
+        return _fail(spec, state, "DeploymentRefused", there.refused)
     if there.rejected:
         return _fail(spec, state, "ArtifactRejected", there.rejected)
     if state.phase == "Starting":
@@ -42,6 +45,15 @@ def advance(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen], 
     if state.phase == "Proving":
         return _prove(spec, state, there, now)
     return _step(spec, state, there, now)
+
+
+def _serve(state: RolloutState, seen: Mapping[str, Seen]) -> Decided:
+    if state.stable is None:
+        return Decided(state, "Stable", "nothing to do")
+    if refused := seen.get(state.stable.version, Seen()).refused:
+        message = f"version {state.stable.version} serves with the workers it has: {refused}"
+        return Decided(state, "DeploymentRefused", message)
+    return Decided(state, "Stable", f"version {state.stable.version} serves")
 
 
 def _start(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> Decided:
@@ -140,7 +152,7 @@ def _fail(spec: IrisModelSpec, state: RolloutState, reason: str, message: str) -
     target = _target(state)
     if not spec.rollout.auto_rollback:
         return Decided(state, reason, f"{message}; rollout.autoRollback is off, so it stays as it is")
-    failed = Failure(target.version, target.digest, reason, message)
+    failed = Failure(target.version, target.digest, reason, message, spec.generation)
     state = replace(without_target(state), failed=failed)
     event = Event("Warning", "RolledBack", f"version {target.version} was given up: {message}")
     return Decided(state, "RolledBack", f"version {target.version}: {message}", (event,))

@@ -28,6 +28,8 @@ class Seen:
     counters: Counters = field(default_factory=Counters)
     rejected: str = ""
     """What a worker said when it refused the artifact."""
+    refused: str = ""
+    """What the API server said when it refused the Deployment."""
     golden: Golden | None = None
     """None until the golden set has been sent."""
 

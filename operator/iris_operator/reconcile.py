@@ -16,7 +16,7 @@ import structlog
 from iris_operator import conditions, status
 from iris_operator.cluster import Cluster
 from iris_operator.conditions import Condition
-from iris_operator.deployments import Deployments
+from iris_operator.deployments import Deployments, Refusal
 from iris_operator.errors import InvalidSpec, NoCard
 from iris_operator.manifests import Pods, queue_name
 from iris_operator.plan import Golden, Plan, Seen
@@ -36,6 +36,8 @@ class _Remembered:
     """What is only in memory: after a restart it begins anew, and nothing is lost but a scaling window."""
 
     scaling: dict[str, Memory] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    """By version."""
     last_reason: str = ""
 
 
@@ -87,13 +89,16 @@ class Reconciler:
         now = self._clock()
         remembered = self._remembered.setdefault(key, _Remembered())
         reading = await self._completed(key, reading)
-        decided = plan(spec, state, await self._see(spec, state, reading), now)
+        decided = plan(spec, state, await self._see(spec, state, reading, remembered), now)
         if any(event.reason == "RolledBack" for event in decided.events):
             await self._deployments.look_again()
-            decided = plan(spec, state, await self._see(spec, state, reading), now)
+            decided = plan(spec, state, await self._see(spec, state, reading, remembered), now)
         sizes = self._size(spec, decided, reading, remembered, now)
-        await self._do(spec, decided, sizes.replicas, reading)
-        await self._tell(spec, decided, remembered)
+        if await self._staff(spec, decided, sizes.replicas, reading, remembered, now):
+            decided = plan(spec, state, await self._see(spec, state, reading, remembered), now)
+            sizes = self._size(spec, decided, reading, remembered, now)
+        await self._do(spec, decided, reading)
+        await self._tell(spec, decided, remembered, body.get("status") or {})
         await self._write_status(body, spec, decided, sizes, reading, now)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -104,17 +109,21 @@ class Reconciler:
             return reading
         return await self._queues.observe(self.queues_of(key), [key.name])
 
-    async def _see(self, spec: IrisModelSpec, state: RolloutState, reading: Reading | None) -> dict[str, Seen] | None:
+    async def _see(
+        self, spec: IrisModelSpec, state: RolloutState, reading: Reading | None, remembered: _Remembered
+    ) -> dict[str, Seen] | None:
         if reading is None:
             return None
         seen: dict[str, Seen] = {}
         for queue in self.queues_of(Key(spec.namespace, spec.name)):
             version, there = queue.partition("@")[2], reading.queues[queue]
+            refusal = remembered.refusals.get(version)
             seen[version] = Seen(
                 ready_workers=self._deployments.ready(spec, version),
                 backlog=there.backlog,
                 counters=there.counters,
                 rejected=there.rejected,
+                refused=refusal.message if refusal and refusal.generation == spec.generation else "",
                 golden=await self._golden(spec, state) if _is_proving(state, version) else None,
             )
         return seen
@@ -139,17 +148,29 @@ class Reconciler:
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
-    async def _do(
-        self, spec: IrisModelSpec, decided: Plan, replicas: Mapping[str, int], reading: Reading | None
-    ) -> None:
+    async def _staff(
+        self,
+        spec: IrisModelSpec,
+        decided: Plan,
+        replicas: Mapping[str, int],
+        reading: Reading | None,
+        remembered: _Remembered,
+        now: float,
+    ) -> bool:
+        """Bring workers to their sizes; returns whether other Deployments are refused now than the plan knew of."""
         if spec.paused:
-            return
+            return False
         if any(event.reason == "RolloutStarted" for event in decided.events) and decided.state.target:
             # before its first worker starts, clear what an earlier try of the same version left behind
             await self._queues.open(queue_name(spec.name, decided.state.target.version))
-        for version in decided.workers:
-            await self._deployments.apply(spec, version, replicas[version.version], may_shrink=reading is not None)
-        if reading is None:
+        before = remembered.refusals
+        remembered.refusals = await self._deployments.apply(
+            spec, decided.workers, replicas, before, now, may_shrink=reading is not None
+        )
+        return remembered.refusals != before
+
+    async def _do(self, spec: IrisModelSpec, decided: Plan, reading: Reading | None) -> None:
+        if spec.paused or reading is None:
             return
         if decided.weights and reading.routes[spec.name] != route_text(decided.weights):
             await self._queues.write_route(spec, decided.weights)
@@ -164,11 +185,11 @@ class Reconciler:
             await self._queues.send_golden(spec, target, [row for row, _ in rows], decided.state.started_at)
         await self._deployments.remove_all_but(spec, (*decided.workers, *decided.state.abandoned))
 
-    async def _tell(self, spec: IrisModelSpec, decided: Plan, remembered: _Remembered) -> None:
+    async def _tell(self, spec: IrisModelSpec, decided: Plan, remembered: _Remembered, old: Mapping[str, Any]) -> None:
         if decided.reason != remembered.last_reason:
             _log.info("rollout", reason=decided.reason, message=decided.message, weights=decided.weights)
             remembered.last_reason = decided.reason
-        for happening in decided.events:
+        for happening in (*decided.events, *status.newly_stalled(decided, old)):
             await self._cluster.tell(spec, happening)
             self._metrics.writes.labels("event").inc()
             self._metrics.events.labels(spec.namespace, spec.name, happening.reason).inc()

@@ -32,7 +32,7 @@ def _follow_spec(spec: IrisModelSpec, state: RolloutState, now: float) -> tuple[
     """Begin, change or abandon a rollout when the spec names another version than is under way."""
     wanted = spec.model
     events: list[Event] = []
-    if state.failed and (state.failed.version, state.failed.digest) != (wanted.version, wanted.digest):
+    if state.failed and not state.failed.stands(wanted, spec.generation):
         state = replace(state, failed=None)
     if state.target is not None and state.target != wanted:
         message = f"version {state.target.version} was given up: the spec names {wanted.version} now"

@@ -155,12 +155,20 @@ Phase = Literal["Idle", "Starting", "Proving", "Stepping"]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a version was given up; it is not tried again until the spec names another."""
+    """Why a version was given up; it is not tried again until the spec names another, or is changed where it failed."""
 
     version: str
     digest: str
     reason: str
     message: str
+    generation: int = 0
+    """Of the spec it was given up with."""
+
+    def stands(self, wanted: ModelVersion, generation: int) -> bool:
+        """Return whether a spec asks for no more than what has failed. A Deployment was refused for all of its spec."""
+        if (self.version, self.digest) != (wanted.version, wanted.digest):
+            return False
+        return self.reason != "DeploymentRefused" or self.generation == generation
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from iris_operator import conditions
 from iris_operator.conditions import Condition
 from iris_operator.manifests import model_selector
-from iris_operator.plan import Plan
+from iris_operator.plan import Event, Plan
 from iris_operator.spec import IrisModelSpec
 
 FIGURES_EVERY_SECONDS = 30.0
@@ -85,9 +85,18 @@ def patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _STANDS_STILL = frozenset(
-    {"AnalysisFailed", "ArtifactRejected", "GoldenSetDisagrees", "GoldenSetFailed", "ProgressDeadlineExceeded",
-     "WorkersLost", "InvalidSpec"}
+    {"AnalysisFailed", "ArtifactRejected", "DeploymentRefused", "GoldenSetDisagrees", "GoldenSetFailed",
+     "ProgressDeadlineExceeded", "WorkersLost", "InvalidSpec"}
 )  # fmt: skip
+
+
+def newly_stalled(plan: Plan, old: Mapping[str, Any]) -> tuple[Event, ...]:
+    """Return what to tell when a model begins to stand still without a rollback, which is told of by itself."""
+    before = next((item.get("reason") for item in old.get("conditions", ()) if item.get("type") == "Stalled"), "")
+    if plan.reason not in _STANDS_STILL or plan.reason == before:
+        return ()
+    reason = "DeploymentRefused" if plan.reason == "DeploymentRefused" else "RolloutFailed"
+    return (Event("Warning", reason, plan.message),)
 
 
 def _reason(plan: Plan, workers: Workers) -> str:

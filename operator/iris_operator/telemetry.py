@@ -22,7 +22,16 @@ LOOK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 """Seconds; from a look that finds nothing to do to one that waits for an API server until it gives up."""
 RESULTS = ("ok", "not_yet", "error")
 VERBS = ("apply", "delete", "event", "status")
-EVENTS = ("RolloutStarted", "StepPassed", "Promoted", "RolledBack", "RolloutAbandoned", "VersionReused")
+EVENTS = (
+    "RolloutStarted",
+    "StepPassed",
+    "Promoted",
+    "RolledBack",
+    "RolloutAbandoned",
+    "VersionReused",
+    "RolloutFailed",
+    "DeploymentRefused",
+)
 """All of each are shown from the start: to Prometheus, an increase from nothing is none."""
 
 

@@ -123,6 +123,28 @@ def test_a_watch_whose_place_the_api_server_has_forgotten_begins_again(
     assert stage.operated.process.poll() is None, "it is the same process"
 
 
+def test_a_deployment_that_the_api_server_refuses_is_said_and_holds_nobody_up(stage: Stage) -> None:
+    only_asked_for = {"resources": {"requests": {"example.com/gpu": 1}}}  # nothing wrong with that, says the CRD
+    stage.publish("refused", "2")
+    stage.apply("refused", "1")
+    stage.operated.wait_ready("refused")
+    stage.apply("refused", "2", worker=only_asked_for)
+    stage.operated.wait_for("refused", lambda status: reason(status, "Stalled") == "RolledBack", 20, "a rollback")
+    failed = stage.operated.status("refused")["rollout"]["failed"]
+    assert (failed["version"], failed["reason"]) == ("2", "DeploymentRefused")
+    assert "Limit must be set for non overcommitable resources" in failed["message"]
+    stage.apply("refused", "1", worker=only_asked_for)
+    stage.operated.wait_for("refused", lambda status: reason(status, "Stalled") == "DeploymentRefused", 20, "the truth")
+    model = stage.operated.kube.get("im/refused", "-n", stage.operated.namespace)
+    assert model["status"]["observedGeneration"] == model["metadata"]["generation"]
+    assert model["status"]["stable"]["version"] == "1"
+    stage.apply("refused", "2", rollout={"strategy": "Replace"})  # there are no jobs to judge it by
+    stage.operated.wait_ready("refused")
+    assert events(stage, "refused") == {
+        "RolloutStarted": 3, "RolledBack": 1, "DeploymentRefused": 1, "Promoted": 2,
+    }  # fmt: skip
+
+
 @contextmanager
 def half_way_to_slow(stage: Stage, name: str, *others: str) -> Iterator[Load]:
     """Under load: version 1 serves, half of the jobs go to version slow, and some of them wait for it."""

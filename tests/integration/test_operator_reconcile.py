@@ -310,6 +310,67 @@ def test_a_spec_that_cannot_be_honoured_is_said_once_and_changes_nothing(play: C
     play(story)
 
 
+BAD_RESOURCES = {"requests": {"cpu": 2}, "limits": {"cpu": 1}}
+
+
+def test_a_version_whose_deployment_is_refused_is_given_up_at_once_and_tried_again_when_the_spec_is_mended(
+    play: Callable[[Story], Rig],
+) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.cluster.refuses = lambda resources: resources == BAD_RESOURCES
+        rig.cluster.put(iris_model("2", rollout=CANARY, worker={"resources": BAD_RESOURCES}))
+        await rig.look()
+        assert rig.status["rollout"]["failed"]["reason"] == "DeploymentRefused"
+        assert "requests must be less" in rig.condition("Stalled")["message"]
+        assert rig.status["observedGeneration"] == 2
+        assert (rig.route, rig.versions_running()) == ({"1": 100}, {"1": 1})
+        await rig.rounds(2)
+        assert None not in rig.answers().values()
+        rig.cluster.put(iris_model("2", rollout=CANARY))
+        await rig.rounds(12)
+        assert (rig.route, rig.condition("Ready")["status"]) == ({"2": 100}, "True")
+
+    rig = play(story)
+    assert [event.reason for event in rig.cluster.events.values()].count("RolledBack") == 1
+
+
+def test_a_refused_deployment_of_the_version_that_serves_is_said_asked_again_now_and_then_and_still_scaled(
+    play: Callable[[Story], Rig],
+) -> None:
+    async def story(rig: Rig) -> None:
+        scaling = {"minReplicas": 0, "scaleDownStabilizationSeconds": 0, "targetQueueLengthPerReplica": 10}
+        await serve_first_version(rig, worker={"autoscaling": scaling})
+        rig.cluster.refuses = lambda resources: resources == BAD_RESOURCES
+        worker = {"autoscaling": scaling, "resources": BAD_RESOURCES}
+        rig.cluster.put(iris_model("1", rollout=CANARY, worker=worker))
+        await rig.look()
+        assert rig.status["observedGeneration"] == 2
+        assert {rig.condition(kind)["reason"] for kind in ("Ready", "Stalled")} == {"DeploymentRefused"}
+        await rig.look()
+        asked, writes = rig.cluster.asked, rig.cluster.writes
+        for _ in range(40):
+            await rig.look()
+        assert (rig.cluster.asked, rig.cluster.writes) == (asked, writes), "a steady state, however bad, writes nothing"
+        for _ in range(40):
+            await rig.look()
+        assert (rig.cluster.asked, rig.cluster.writes) == (asked + 1, writes)
+        assert rig.versions_running() == {"1": 0}
+        await rig.submit(25)
+        await rig.rounds(2, jobs=0)
+        assert None not in rig.answers().values(), "the queue is followed all the same"
+        rig.restart()
+        await rig.rounds(2, jobs=0)
+        assert rig.condition("Stalled")["reason"] == "DeploymentRefused"
+        rig.cluster.refuses = lambda _resources: False
+        for _ in range(60):
+            await rig.look()
+        assert rig.condition("Ready")["status"] == "True"
+
+    rig = play(story)
+    assert [event.reason for event in rig.cluster.events.values()].count("DeploymentRefused") == 1
+
+
 def test_hand_edited_workers_are_repaired_and_foreign_ones_of_no_version_removed(play: Callable[[Story], Rig]) -> None:
     async def story(rig: Rig) -> None:
         await serve_first_version(rig)

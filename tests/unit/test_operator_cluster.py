@@ -13,7 +13,7 @@ from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
 
 from iris_operator.cluster import KubernetesCluster
-from iris_operator.errors import NotYet
+from iris_operator.errors import NotYet, Refused
 from iris_operator.manifests import DELETION_COST, MANAGER, Pods, worker_deployment
 from iris_operator.plan import Event
 from iris_operator.spec import IrisModelSpec, ModelVersion
@@ -28,6 +28,7 @@ CALLS: dict[str, Callable[[KubernetesCluster], Awaitable[Any]]] = {
     "list models": lambda cluster: cluster.list_models(),
     "list deployments": lambda cluster: cluster.list_deployments(),
     "apply": lambda cluster: cluster.apply(MANIFEST),
+    "scale": lambda cluster: cluster.scale("ns", "d", 3),
     "delete": lambda cluster: cluster.delete("ns", "d"),
     "status": lambda cluster: cluster.patch_status(BODY, {"observedGeneration": 2}),
     "tell": lambda cluster: cluster.tell(SPEC, HAPPENED),
@@ -52,9 +53,10 @@ def refusal(code: int) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("code", [401, 403, 422, 429, 500, 503])
-def test_whatever_the_api_server_refuses_is_tried_again(name: str, code: int) -> None:
-    with pytest.raises(NotYet, match=f"{code}: no"):
+@pytest.mark.parametrize("code", [400, 401, 403, 422, 429, 500, 503])
+def test_whatever_the_api_server_refuses_is_tried_again_but_what_people_must_edit(name: str, code: int) -> None:
+    to_be_edited = name == "apply" and code in (400, 422)
+    with pytest.raises(Refused if to_be_edited else NotYet, match=f"{code}: no"):
         call(name, lambda _request: refusal(code))
 
 
@@ -92,6 +94,13 @@ def test_workers_are_applied_under_our_own_name_and_by_force() -> None:
     assert request.headers["content-type"].startswith("application/apply-patch+")
     assert (request.url.params["fieldManager"], request.url.params["force"]) == (MANAGER, "true")
     assert json.loads(request.content) == MANIFEST, "nothing is added, and a zero is not left out"
+
+
+def test_a_deployment_is_scaled_without_a_word_on_anything_else() -> None:
+    request = sent("scale", {**MANIFEST, "apiVersion": "apps/v1", "kind": "Deployment"})
+    assert (request.method, request.url.path) == ("PATCH", "/apis/apps/v1/namespaces/ns/deployments/d")
+    assert request.url.params["fieldManager"] == MANAGER
+    assert json.loads(request.content) == {"spec": {"replicas": 3}}
 
 
 def test_a_status_is_written_only_to_the_object_it_was_decided_on() -> None:

@@ -82,6 +82,8 @@ def test_a_good_version_goes_through_every_step_and_retires_the_old_one() -> Non
         (replace(STEPPING, phase="Proving"), replace(UP, golden=Golden()), 601, "ProgressDeadlineExceeded"),
         (replace(STEPPING, phase="Proving"), replace(UP, golden=Golden(True, 0.9)), 1, "GoldenSetDisagrees"),
         (replace(STEPPING, phase="Proving"), replace(UP, golden=Golden(True, 0, "TIMEOUT")), 1, "GoldenSetFailed"),
+        (replace(STEPPING, phase="Starting"), Seen(refused="422"), 1, "DeploymentRefused"),
+        (STEPPING, replace(UP, refused="422"), 1, "DeploymentRefused"),
         (STEPPING, replace(UP, counters=counted(0, 2)), 1, "AnalysisFailed"),
         (STEPPING, replace(UP, counters=counted(97, 3)), 1, "AnalysisFailed"),
         (STEPPING, replace(UP, counters=Counters(60, 0, (0,) * 8 + (60,) + (0,) * 3)), 1, "AnalysisFailed"),
@@ -151,6 +153,26 @@ def test_what_an_earlier_try_left_behind_says_nothing_of_the_next() -> None:
     begun = plan(spec(), STABLE, {"1": UP, "2": replace(UP, rejected="the repository was not there")}, 5)
     assert (begun.state.phase, begun.state.failed) == ("Starting", None)
     assert plan(spec(), begun.state, {"1": UP, "2": Seen(rejected="no")}, 6).reason == "RolledBack"
+
+
+def test_a_refused_deployment_fails_a_version_at_once_and_until_the_spec_changes_in_any_way() -> None:
+    refused = {"1": UP, "2": Seen(refused="422: requests must be at most limits")}
+    begun = plan(spec(), STABLE, refused, 5)
+    assert [event.reason for event in begun.events] == ["RolloutStarted", "RolledBack"]
+    assert begun.state.failed == Failure("2", V2.digest, "DeploymentRefused", refused["2"].refused, generation=1)
+    assert plan(spec(), begun.state, {"1": UP, "2": Seen()}, 6).state.target is None
+    edited = plan(replace(spec(), generation=2), begun.state, {"1": UP, "2": Seen()}, 6)
+    assert (edited.state.target, edited.state.failed) == (V2, None)
+    other = replace(begun.state, failed=Failure("2", V2.digest, "AnalysisFailed", "m", generation=1))
+    assert plan(replace(spec(), generation=2), other, {"1": UP, "2": Seen()}, 6).state.target is None
+
+
+def test_a_stable_version_whose_deployment_is_refused_serves_on_and_says_so() -> None:
+    decided = plan(spec(V1), STABLE, {"1": replace(UP, refused="422: no")}, 5)
+    assert (decided.reason, decided.state, decided.weights, decided.events) == (
+        "DeploymentRefused", STABLE, {"1": 100}, (),
+    )  # fmt: skip
+    assert decided.message == "version 1 serves with the workers it has: 422: no"
 
 
 @pytest.mark.parametrize("known", [{"stable": V1}, {"stable": V2, "retiring": (V1,)}, {"abandoned": (V1,)}])

@@ -140,7 +140,7 @@ def test_nothing_the_operator_writes_is_pruned() -> None:
     version = ModelVersion("1", "sha256:1")
     state = RolloutState(
         stable=version, recent=(version,), target=version, phase="Stepping", step=1, unready_since=1.5, held_since=2.5,
-        baseline=Counters(1, 1, (1,) * (len(LATENCY_BOUNDS) + 1)), failed=Failure("2", "d", "r", "m"),
+        baseline=Counters(1, 1, (1,) * (len(LATENCY_BOUNDS) + 1)), failed=Failure("2", "d", "r", "m", 7),
         retiring=(version,), abandoned=(version,),
     )  # fmt: skip
     decided = Plan(state=state, weights={"1": 100}, workers=(version,), redirect={}, remove=())

@@ -13,7 +13,7 @@ from iris_operator import conditions
 from iris_operator.conditions import Condition
 from iris_operator.plan import Plan
 from iris_operator.spec import Failure, IrisModelSpec, ModelVersion, RolloutState
-from iris_operator.status import FIGURES_EVERY_SECONDS, Workers, patch, render
+from iris_operator.status import FIGURES_EVERY_SECONDS, Workers, newly_stalled, patch, render
 from memory_cluster import merged
 
 V1, V2 = (ModelVersion(version, f"sha256:{version * 64}") for version in "12")
@@ -97,6 +97,34 @@ def test_conditions_say_what_kubectl_wait_and_helm_ask(
         "Ready": ready, "Reconciling": reconciling, "Stalled": stalled, "ScalingActive": "True"
     }  # fmt: skip
     assert found["conditions"][0]["reason"] == reason
+
+
+REFUSED = replace(SERVING, reason="DeploymentRefused", message="no")
+FAILING = replace(SERVING, state=RolloutState(stable=V1, target=V2, phase="Stepping"), reason="AnalysisFailed")
+
+
+@pytest.mark.parametrize(
+    ("before", "decided", "told"),
+    [
+        (SERVING, REFUSED, ["DeploymentRefused"]),
+        (REFUSED, REFUSED, []),
+        (REFUSED, SERVING, []),
+        (SERVING, FAILING, ["RolloutFailed"]),
+        (FAILING, replace(FAILING, message="5 of 5 jobs failed"), []),
+        (FAILING, replace(FAILING, reason="WorkersLost"), ["RolloutFailed"]),
+        (None, FAILING, ["RolloutFailed"]),
+        (SERVING, replace(SERVING, state=RolloutState(failed=Failure("2", "d", "r", "m")), reason="RolledBack"), []),
+    ],
+)
+def test_what_stands_still_without_a_rollback_is_told_once(before: Plan | None, decided: Plan, told: list[str]) -> None:
+    old = rendered(before) if before else {}
+    assert [(event.kind, event.reason) for event in newly_stalled(decided, old)] == [("Warning", it) for it in told]
+
+
+def test_a_refused_deployment_is_for_somebody_to_mend() -> None:
+    found = rendered(REFUSED)
+    assert (stated(found)["Stalled"], stated(found)["Ready"]) == ("True", "False")
+    assert {item["reason"] for item in found["conditions"][:3]} == {"DeploymentRefused"}
 
 
 def test_a_pause_stands_beside_a_rollout_that_is_not_going_on() -> None:
