@@ -54,7 +54,7 @@ def page() -> str:
         for path, field in fields(spec, KUBERNETES_OWN)
     ]
     messages = [rule["message"] for schema in (root, *schemas(spec)) for rule in rules_of(schema)]
-    rules = [f"- {message}".replace("<", "&lt;") for message in messages]
+    rules = [f"- {message}".replace("<", "&lt;") for message in dict.fromkeys(messages)]
     columns = [
         f"| {column['name']} | `{column['jsonPath']}` | {'with `-o wide`' if column.get('priority') else ''} |"
         for column in version["additionalPrinterColumns"]

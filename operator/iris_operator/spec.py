@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from iris_operator.errors import InvalidSpec
+from iris_operator.rules import broken
 
 GROUP, VERSION, PLURAL = "serving.iris.dev", "v1alpha1", "irismodels"
 
@@ -104,6 +105,7 @@ class IrisModelSpec:
         """
         try:
             meta, spec = body["metadata"], dict(body["spec"])
+            rules = list(broken(spec))
             read = cls(
                 name=meta["name"],
                 namespace=meta["namespace"],
@@ -116,6 +118,8 @@ class IrisModelSpec:
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise InvalidSpec(f"the spec cannot be read: {type(exc).__name__} {exc}") from exc
+        if rules:
+            raise InvalidSpec("; ".join(rules))
         if spec:
             raise InvalidSpec(f"this operator does not know {', '.join(sorted(spec))}")
         return read

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from broken_specs import BROKEN, KEPT
 from cluster.helm import Release
 from cluster.kube import Kube
 from cluster.operated import ACCOUNT, AROUND_THE_OPERATOR
@@ -51,17 +52,14 @@ REFUSED = [
     ("model.digest", None, "Required value"),
     ("model.format", "pickle", "Unsupported value"),
     ("model.version", "../1", "should match"),
-    ("worker", {"replicas": 1, "autoscaling": {}}, "set either replicas or autoscaling, not both"),
-    ("worker.autoscaling", {"minReplicas": 5, "maxReplicas": 2}, "minReplicas must be at most maxReplicas"),
     ("worker.replicas", -1, "should be greater than or equal to 0"),
     ("worker.batchSize", 4096, "should be less than or equal to 2048"),
-    ("worker.resources", {"limits": {"cpu": "lots"}}, "should match"),
     ("worker.image", "evil:1", 'unknown field "spec.worker.image"'),
-    ("rollout", {"strategy": "Replace", "steps": [{"weight": 5}]}, "steps belong to strategy Canary"),
     ("rollout.steps", [], "should have at least 1 items"),
     ("rollout.steps", [{"weight": 100}], "should be less than or equal to 99"),
     ("rollout.gate", {"minAgreement": 1.5}, "should be less than or equal to 1"),
     ("rollout.analysis", {"maxP99Seconds": 1}, 'unknown field "spec.rollout.analysis.maxP99Seconds"'),
+    *((path, value, why) for path, value, _, why in BROKEN),
 ]
 
 
@@ -73,6 +71,11 @@ def test_what_cannot_be_honoured_is_refused_with_a_sentence(
         "create", "--dry-run=server", "-n", installed, "-f", "-", stdin=json.dumps(changed(path, value))
     )
     assert why in said
+
+
+def test_what_just_keeps_the_rules_is_taken(kube: Kube, installed: str) -> None:
+    for path, value in KEPT:
+        kube("create", "--dry-run=server", "-n", installed, "-f", "-", stdin=json.dumps(changed(path, value)))
 
 
 @pytest.mark.parametrize("name", ["a" * 41, "1.0"])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from iris_operator import conditions, status
+from broken_specs import BROKEN, KEPT, SIGNS
+from iris_operator import conditions, rules, status
 from iris_operator.conditions import Condition
 from iris_operator.errors import InvalidSpec
 from iris_operator.plan import Plan
@@ -38,6 +39,9 @@ CRD = yaml.safe_load((Path(__file__).parents[2] / "charts" / "iris" / "crds" / "
 ROOT = SERVED["schema"]["openAPIV3Schema"]
 SPEC, STATUS = ROOT["properties"]["spec"], ROOT["properties"]["status"]
 WORKER, ROLLOUT = SPEC["properties"]["worker"], SPEC["properties"]["rollout"]
+
+RULES = "x-kubernetes-validations"
+QUANTITIES = WORKER["properties"]["resources"]["properties"]
 
 READ_BY = [
     (SPEC["properties"]["model"], ModelVersion, {"uri"}),
@@ -121,6 +125,38 @@ def test_a_model_without_a_part_of_its_name_is_refused(missing: str) -> None:
     del wrong["spec"]["model"][missing]
     with pytest.raises(InvalidSpec):
         IrisModelSpec.from_body(wrong)
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    found = body()
+    *parents, last = path.split(".")
+    place = found["spec"]
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return found
+
+
+@pytest.mark.parametrize(("path", "value", "why"), [item[:3] for item in BROKEN], ids=lambda item: str(item)[:60])
+def test_what_breaks_a_rule_is_refused_here_too(path: str, value: object, why: str) -> None:
+    with pytest.raises(InvalidSpec, match=f"^{re.escape(why)}$"):
+        IrisModelSpec.from_body(changed(path, value))
+
+
+@pytest.mark.parametrize(("path", "value"), KEPT, ids=lambda item: str(item)[:60])
+def test_what_just_keeps_the_rules_is_read(path: str, value: object) -> None:
+    assert IrisModelSpec.from_body(changed(path, value))
+
+
+def test_the_rules_of_the_schema_are_those_of_the_code() -> None:
+    of_schema = {rule["message"] for _, schema in walk(SPEC, "spec") for rule in schema.get(RULES, ())}
+    of_transitions = {rule["message"] for rule in SPEC["properties"]["model"][RULES]}
+    assert of_schema - of_transitions == {item[2] for item in BROKEN} - {SIGNS}
+    assert QUANTITIES["requests"] == QUANTITIES["limits"]
+    assert QUANTITIES["limits"]["additionalProperties"]["pattern"] == rules.QUANTITY
+    (names,) = (rule["rule"] for rule in QUANTITIES["limits"][RULES])
+    assert f"'{rules.QUALIFIED}'" in names
+    assert all(f"'{name}'" in names for name in rules.RESOURCES)
 
 
 def test_every_number_text_and_list_is_bounded_and_every_parent_of_a_default_has_one() -> None:
