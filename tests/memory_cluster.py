@@ -101,7 +101,7 @@ class MemoryCluster(Cluster):
         (container,) = manifest["spec"]["template"]["spec"]["containers"]
         if self.refuses(container["resources"]):
             self.faults.after()
-            raise Refused("422: requests must be less than or equal to cpu limit of 1")
+            raise Refused("422: Limit must be set for non overcommitable resources")
         self.writes += 1
         name = manifest["metadata"]["name"]
         held = self.deployments.get(name) or {"metadata": {"uid": f"uid-{self._version}"}}

@@ -105,9 +105,13 @@ def takes_all_at_once(spec: IrisModelSpec, state: RolloutState) -> bool:
 
 def _step(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> Decided:
     rollout = spec.rollout
-    if lost := _lost_workers(state, there, now, rollout.progress_deadline_seconds):
-        return _fail(spec, state, "WorkersLost", lost)
-    state = replace(state, unready_since=None if there.ready_workers else (state.unready_since or now))
+    state = _with_absence(state, there, now)
+    # all absences together: what dies of its jobs is up again for a moment each time it is started
+    if state.unready_since is not None and (
+        state.unready_seconds + absent_seconds(state, now) > rollout.progress_deadline_seconds
+    ):
+        message = f"no worker was ready for {rollout.progress_deadline_seconds} s of the step"
+        return _fail(spec, state, "WorkersLost", message)
     index = min(state.step, len(rollout.steps) - 1)  # the spec may have fewer steps by now
     elapsed = now - state.phase_started_at
     verdict, why = judge(
@@ -120,6 +124,8 @@ def _step(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> 
         verdict = "Pass" if rollout.analysis.on_inconclusive == "Promote" else verdict
     if verdict == "Fail":
         return _fail(spec, state, "AnalysisFailed", why)
+    if not there.ready_workers:
+        return Decided(state, "WaitingForWorkers", f"{where}: none of its workers is ready")
     if verdict == "Pass":
         if index + 1 == len(rollout.steps):
             return _promote(state)
@@ -129,10 +135,16 @@ def _step(spec: IrisModelSpec, state: RolloutState, there: Seen, now: float) -> 
     return Decided(state, "Inconclusive" if verdict == "Inconclusive" else "Stepping", f"{where}: {why}")
 
 
-def _lost_workers(state: RolloutState, there: Seen, now: float, deadline: int) -> str:
-    if there.ready_workers or state.unready_since is None or now - state.unready_since <= deadline:
-        return ""
-    return f"no worker has been ready for {deadline} s"
+def _with_absence(state: RolloutState, there: Seen, now: float) -> RolloutState:
+    """Take note since when no worker is ready, or, when one is again, of how long that was."""
+    if not there.ready_workers:
+        return state if state.unready_since is not None else replace(state, unready_since=now)
+    return replace(state, unready_since=None, unready_seconds=state.unready_seconds + absent_seconds(state, now))
+
+
+def absent_seconds(state: RolloutState, now: float) -> float:
+    """Return for how long now the version on trial has had no ready worker."""
+    return 0.0 if state.unready_since is None else now - state.unready_since
 
 
 def _promote(state: RolloutState) -> Decided:
@@ -141,9 +153,7 @@ def _promote(state: RolloutState) -> Decided:
     if old is not None and old.version != target.version:
         recent = tuple(item for item in (old, *recent) if item != target)[:KEEP_RECENT]
         retiring = (*less(retiring, old.version), old)
-    state = replace(
-        state, stable=target, target=None, phase="Idle", step=0, unready_since=None, recent=recent, retiring=retiring
-    )
+    state = _without_trial(replace(state, stable=target, recent=recent, retiring=retiring))
     message = f"version {target.version} serves"
     return Decided(state, "Stable", message, (Event("Normal", "Promoted", message),))
 
@@ -159,7 +169,7 @@ def _fail(spec: IrisModelSpec, state: RolloutState, reason: str, message: str) -
 
 
 def _enter(state: RolloutState, phase: Phase, now: float) -> RolloutState:
-    return replace(state, phase=phase, phase_started_at=now, unready_since=None)
+    return replace(state, phase=phase, phase_started_at=now, unready_since=None, unready_seconds=0.0)
 
 
 def _target(state: RolloutState) -> ModelVersion:
@@ -171,7 +181,11 @@ def without_target(state: RolloutState) -> RolloutState:
     """Give up the version under way."""
     target = _target(state)
     abandoned = (*less(state.abandoned, target.version), target)
-    return replace(state, target=None, phase="Idle", step=0, unready_since=None, abandoned=abandoned)
+    return _without_trial(replace(state, abandoned=abandoned))
+
+
+def _without_trial(state: RolloutState) -> RolloutState:
+    return replace(state, target=None, phase="Idle", step=0, unready_since=None, unready_seconds=0.0)
 
 
 def less(versions: tuple[ModelVersion, ...], gone: str) -> tuple[ModelVersion, ...]:

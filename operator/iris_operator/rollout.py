@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from iris_operator.phases import Decided, advance, less, without_target
+from iris_operator.phases import Decided, absent_seconds, advance, less, without_target
 from iris_operator.plan import Event, Plan, Seen
 from iris_operator.spec import Failure, IrisModelSpec, ModelVersion, RolloutState
 
 UNREADY_SECONDS = 5.0
-"""A version on trial without a ready worker for so long takes no new jobs until it has one again."""
+"""A version on trial without a ready worker for so long leaves its jobs to the stable one until it has one again."""
 
 
 def plan(spec: IrisModelSpec, state: RolloutState, seen: Mapping[str, Seen] | None, now: float) -> Plan:
@@ -78,7 +78,8 @@ def _finish(
     """Derive routes, workers and drains from the state alone, so that a restart derives the same."""
     state = decided.state
     drained = tuple(item for item in drained if item in (*state.retiring, *state.abandoned))  # or wanted again
-    closed = (*state.abandoned, *drained)
+    away = (state.target,) if state.target is not None and _is_away(state, now) else ()
+    closed = (*state.abandoned, *drained, *away)
     state = replace(
         state,
         retiring=tuple(item for item in state.retiring if item not in drained),
@@ -101,12 +102,15 @@ def _workers(state: RolloutState) -> tuple[ModelVersion, ...]:
     return (*(item for item in (state.stable, state.target) if item is not None), *state.retiring)
 
 
+def _is_away(state: RolloutState, now: float) -> bool:
+    return state.phase == "Stepping" and absent_seconds(state, now) > UNREADY_SECONDS
+
+
 def weights(spec: IrisModelSpec, state: RolloutState, now: float) -> dict[str, int]:
     """Return the share of new jobs each version takes, in percent."""
     if state.stable is None:
         return {}
-    is_away = state.unready_since is not None and now - state.unready_since > UNREADY_SECONDS
-    if state.phase != "Stepping" or state.target is None or is_away:
+    if state.phase != "Stepping" or state.target is None or _is_away(state, now):
         return {state.stable.version: 100}
     steps = spec.rollout.steps
     share = steps[min(state.step, len(steps) - 1)].weight

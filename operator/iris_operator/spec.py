@@ -212,6 +212,8 @@ class RolloutState:
     started_at: float = 0.0
     phase_started_at: float = 0.0
     unready_since: float | None = None
+    unready_seconds: float = 0.0
+    """How long no worker of it was ready since its step began, before `unready_since`."""
     baseline: Counters = Counters()
     failed: Failure | None = None
     held_since: float | None = None
@@ -235,6 +237,7 @@ class RolloutState:
                 started_at=float(kept.get("startedAt", 0)),
                 phase_started_at=float(kept.get("phaseStartedAt", 0)),
                 unready_since=kept.get("unreadySince"),
+                unready_seconds=float(kept.get("unreadySeconds", 0)),
                 baseline=_counters(kept.get("baseline", {})),
                 failed=Failure(**kept["failed"]) if kept.get("failed") else None,
                 held_since=kept.get("heldSince"),
@@ -254,6 +257,7 @@ class RolloutState:
             "startedAt": self.started_at,
             "phaseStartedAt": self.phase_started_at,
             "unreadySince": self.unready_since,
+            "unreadySeconds": self.unready_seconds,
             "baseline": {**asdict(self.baseline), "latency": list(self.baseline.latency)},
             "failed": asdict(self.failed) if self.failed else None,
             "heldSince": self.held_since,

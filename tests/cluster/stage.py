@@ -19,7 +19,9 @@ BAD = {
     "slow": "AnalysisFailed",
 }
 """Versions that misbehave, and why each is given up."""
-COMMANDS = {how: misbehaving(how) for how in (*BAD, "crash-on-jobs") if how != "wrong-digest"}
+MORTAL = "crash-on-jobs"
+"""Passes its proof and dies of every job of a caller; given up only after the progress deadline."""
+COMMANDS = {how: misbehaving(how) for how in (*BAD, MORTAL) if how != "wrong-digest"}
 """What runs in place of `iris` in the pods of those versions."""
 
 

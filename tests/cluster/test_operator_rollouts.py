@@ -13,7 +13,7 @@ from api_process import ApiProcess
 from cluster.control_plane import ControlPlane, KindCluster
 from cluster.load import Callers, Load
 from cluster.operated import FAST_CANARY, LONG, wait_until
-from cluster.stage import BAD, Stage, deployments_of, reason, replicas_of
+from cluster.stage import BAD, MORTAL, Stage, deployments_of, reason, replicas_of
 
 
 def test_a_good_version_takes_over_under_load_without_losing_a_job(stage: Stage) -> None:
@@ -40,12 +40,13 @@ def test_a_good_version_takes_over_under_load_without_losing_a_job(stage: Stage)
 
 
 def test_every_kind_of_bad_version_is_rolled_back_by_itself_with_every_job_answered(stage: Stage) -> None:
-    for how in BAD:
+    for how in (*BAD, MORTAL):
         stage.publish(how, how)
         stage.apply(how, "1")
     stage.digests["wrong-digest", "wrong-digest"] = f"sha256:{'0' * 64}"
-    stage.operated.wait_ready(*BAD)
-    with Load(stage.valkey.url, list(BAD), per_second=25) as load:
+    stage.operated.wait_ready(*BAD, MORTAL)
+    with Load(stage.valkey.url, [*BAD, MORTAL], per_second=25) as load:
+        stage.apply(MORTAL, MORTAL, rollout={**FAST_CANARY, "progressDeadlineSeconds": 600})
         for how in BAD:
             stage.apply(how, how)
 
@@ -56,11 +57,14 @@ def test_every_kind_of_bad_version_is_rolled_back_by_itself_with_every_job_answe
         wait_until(
             all_given_up, 60, "six rollbacks", lambda: f"{stage.operated.statuses()}{stage.operated.last_words()}"
         )
+        wait_until(lambda: moved_to_stable(stage, MORTAL), 60, "its jobs are moved", stage.operated.last_words)
         time.sleep(1)
     statuses = stage.operated.statuses()
     assert {how: statuses[how]["rollout"]["failed"]["reason"] for how in BAD} == BAD
     assert {how: stage.operated.route(how) for how in BAD} == {how: {"1": 100} for how in BAD}
-    verdicts = load.verdict(stage.valkey.client())
+    verdicts = load.verdict(stage.valkey.client())  # waits for 20 s, and the deadline of the mortal one is 600 s
+    assert statuses[MORTAL]["target"]["version"] == MORTAL, "it is still on trial"
+    stage.apply(MORTAL, "1")
     for how, outcomes in verdicts.items():
         lost = outcomes.pop("unanswered", 0)
         failed = outcomes.pop("PREDICTION_FAILED from failing", 0)
@@ -70,6 +74,13 @@ def test_every_kind_of_bad_version_is_rolled_back_by_itself_with_every_job_answe
     wait_until(
         lambda: all(len(deployments_of(stage, how)) == 1 for how in BAD), 30, "no workers of bad versions are left"
     )
+
+
+def moved_to_stable(stage: Stage, model: str) -> bool:
+    """Whether a version that took jobs has had its queue closed, with jobs in it."""
+    routes = [line["weights"] for line in stage.operated.said(model, "route written")]
+    moved = stage.operated.said(model, "waiting jobs moved")
+    return routes[:3] == [{"1": 100}, {"1": 50, model: 50}, {"1": 100}] and bool(moved)
 
 
 @pytest.mark.timeout(600)

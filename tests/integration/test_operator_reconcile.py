@@ -207,6 +207,45 @@ def test_dying_between_any_two_steps_leads_to_the_same_end(play: Callable[[Story
         assert end_of(play(rollout(fail_at))) == wanted, f"died after call {fail_at}"
 
 
+def absence(fail_at: int | None = None) -> Story:
+    """Version 2 loses its workers in mid-step, jobs waiting for it, and has them again ten seconds later."""
+
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        canary = {**CANARY, "analysis": {**CANARY["analysis"], "minimumJobs": 12}, "progressDeadlineSeconds": 60}  # type: ignore[dict-item]
+        rig.cluster.put(iris_model("2", rollout=canary))
+        await rig.rounds(5)
+        assert rig.route == {"1": 50, "2": 50}
+        rig.faults.calls, rig.faults.fail_at = 0, fail_at
+        set_ready(rig, "2", ready=False)
+        await rig.rounds(10)
+        assert rig.client.get("iris:redirect:iris@2") == b"iris@1"
+        assert None not in rig.answers().values(), "long before its deadline"
+        assert rig.status["rollout"]["target"]["version"] == "2"
+        set_ready(rig, "2", ready=True)
+        await rig.rounds(9, jobs=6)
+
+    return story
+
+
+def set_ready(rig: Rig, version: str, *, ready: bool) -> None:
+    (rig.cluster.never_ready.discard if ready else rig.cluster.never_ready.add)(version)
+    for name, body in rig.cluster.deployments.items():
+        if body["metadata"]["labels"]["serving.iris.dev/version"] == version:
+            rig.cluster.settle(name)
+
+
+def test_jobs_of_a_version_that_has_lost_its_workers_are_answered_by_the_one_that_serves_until_it_has_them_again(
+    play: Callable[[Story], Rig],
+) -> None:
+    undisturbed = play(absence())
+    wanted, calls = end_of(undisturbed), undisturbed.faults.calls
+    assert (wanted["route"], wanted["unanswered"]) == ({"2": 100}, [])
+    assert undisturbed.client.get("iris:redirect:iris@2") is None
+    for fail_at in range(1, calls + 1):
+        assert end_of(play(absence(fail_at))) == wanted, f"died after call {fail_at}"
+
+
 def test_a_paused_model_is_left_as_it_is(play: Callable[[Story], Rig]) -> None:
     async def story(rig: Rig) -> None:
         await serve_first_version(rig)
@@ -310,7 +349,7 @@ def test_a_spec_that_cannot_be_honoured_is_said_once_and_changes_nothing(play: C
     play(story)
 
 
-BAD_RESOURCES = {"requests": {"cpu": 2}, "limits": {"cpu": 1}}
+BAD_RESOURCES = {"requests": {"example.com/gpu": 1}}
 
 
 def test_a_version_whose_deployment_is_refused_is_given_up_at_once_and_tried_again_when_the_spec_is_mended(
@@ -322,7 +361,7 @@ def test_a_version_whose_deployment_is_refused_is_given_up_at_once_and_tried_aga
         rig.cluster.put(iris_model("2", rollout=CANARY, worker={"resources": BAD_RESOURCES}))
         await rig.look()
         assert rig.status["rollout"]["failed"]["reason"] == "DeploymentRefused"
-        assert "requests must be less" in rig.condition("Stalled")["message"]
+        assert "Limit must be set" in rig.condition("Stalled")["message"]
         assert rig.status["observedGeneration"] == 2
         assert (rig.route, rig.versions_running()) == ({"1": 100}, {"1": 1})
         await rig.rounds(2)

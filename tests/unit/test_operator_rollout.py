@@ -88,6 +88,7 @@ def test_a_good_version_goes_through_every_step_and_retires_the_old_one() -> Non
         (STEPPING, replace(UP, counters=counted(97, 3)), 1, "AnalysisFailed"),
         (STEPPING, replace(UP, counters=Counters(60, 0, (0,) * 8 + (60,) + (0,) * 3)), 1, "AnalysisFailed"),
         (replace(STEPPING, unready_since=0.0), Seen(), 601, "WorkersLost"),
+        (replace(STEPPING, unready_since=0.0, unready_seconds=599), Seen(), 2, "WorkersLost"),
     ],
 )
 def test_a_bad_version_is_rolled_back_by_itself(state: RolloutState, there: Seen, now: float, reason: str) -> None:
@@ -192,8 +193,39 @@ def test_a_version_on_trial_without_workers_takes_no_new_jobs_until_it_has_one_a
     assert lost.weights == {"1": 90, "2": 10}, "a moment is no reason"
     away = plan(spec(analysis=analysis), lost.state, {"1": UP, "2": Seen()}, 11 + UNREADY_SECONDS)
     assert (away.weights, away.state.phase) == ({"1": 100}, "Stepping")
+    assert (lost.redirect, away.redirect) == ({}, {"2": "1"}), "what waits for it is answered by the stable one"
+    assert V2 in away.workers, "it may come back"
     back = plan(spec(analysis=analysis), away.state, {"1": UP, "2": UP}, 20)
-    assert back.weights == {"1": 90, "2": 10}
+    assert (back.weights, back.redirect) == ({"1": 90, "2": 10}, {})
+
+
+@pytest.mark.parametrize("phase", ["Starting", "Proving"])
+def test_a_queue_that_callers_do_not_use_yet_is_not_closed(phase: Any) -> None:
+    state = replace(STEPPING, phase=phase, unready_since=0.0)
+    assert plan(spec(), state, {"1": UP, "2": Seen(golden=Golden())}, 100).redirect == {}
+
+
+def test_a_version_whose_workers_die_again_and_again_is_given_up_when_they_were_away_for_the_deadline_in_all() -> None:
+    state, now = STEPPING, 0.0
+    for _ in range(6):
+        state = plan(spec(), state, {"1": UP, "2": Seen()}, now).state
+        now += 101  # as a pod in back-off is
+        state = plan(spec(), state, {"1": UP, "2": UP}, now).state
+    assert (state.phase, state.unready_seconds) == ("Stepping", 606)
+    assert RolloutState.from_status({"rollout": state.to_status()}) == state
+    decided = plan(spec(), state, {"1": UP, "2": Seen()}, now)
+    assert decided.state.failed is not None
+    assert decided.state.failed.reason == "WorkersLost"
+    passed = plan(spec(), state, {"1": UP, "2": replace(UP, counters=counted(60))}, now)
+    assert (passed.state.step, passed.state.unready_seconds) == (1, 0), "each step begins anew"
+
+
+@pytest.mark.parametrize("on_inconclusive", ["Hold", "Promote"])
+@pytest.mark.parametrize("jobs", [0, 60])
+def test_no_step_is_passed_without_a_ready_worker(on_inconclusive: Any, jobs: int) -> None:
+    analysis = Analysis(on_inconclusive=on_inconclusive, max_wait_seconds=70)
+    decided = plan(spec(analysis=analysis), STEPPING, {"1": UP, "2": Seen(counters=counted(jobs))}, 71)
+    assert (decided.state.step, decided.reason, decided.events) == (0, "WaitingForWorkers", ())
 
 
 def test_time_on_hold_counts_neither_for_a_deadline_nor_for_a_step() -> None:
@@ -281,7 +313,7 @@ def test_counters_that_began_anew_are_taken_whole() -> None:
     [
         STABLE,
         STEPPING,
-        replace(STEPPING, unready_since=3.5, held_since=4.5, baseline=counted(3, 1)),
+        replace(STEPPING, unready_since=3.5, unready_seconds=2.5, held_since=4.5, baseline=counted(3, 1)),
         RolloutState(stable=V2, recent=(V1,), failed=Failure("3", "d", "r", "m"), retiring=(V1,), abandoned=(V3,)),
     ],
 )

@@ -175,9 +175,9 @@ def test_every_number_text_and_list_is_bounded_and_every_parent_of_a_default_has
 def test_nothing_the_operator_writes_is_pruned() -> None:
     version = ModelVersion("1", "sha256:1")
     state = RolloutState(
-        stable=version, recent=(version,), target=version, phase="Stepping", step=1, unready_since=1.5, held_since=2.5,
-        baseline=Counters(1, 1, (1,) * (len(LATENCY_BOUNDS) + 1)), failed=Failure("2", "d", "r", "m", 7),
-        retiring=(version,), abandoned=(version,),
+        stable=version, recent=(version,), target=version, phase="Stepping", step=1, unready_since=1.5,
+        unready_seconds=3.5, held_since=2.5, baseline=Counters(1, 1, (1,) * (len(LATENCY_BOUNDS) + 1)),
+        failed=Failure("2", "d", "r", "m", 7), retiring=(version,), abandoned=(version,),
     )  # fmt: skip
     decided = Plan(state=state, weights={"1": 100}, workers=(version,), redirect={}, remove=())
     written = status.render(
