@@ -195,7 +195,10 @@ class Counters:
         )
 
 
-LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LATENCY_BOUNDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
+    1000.0, 2500.0, 5000.0, 10_000.0, 25_000.0, 50_000.0, 86_400.0,
+)  # fmt: skip
 """Upper bounds of the buckets, in seconds; a test holds them against what the workers count."""
 
 

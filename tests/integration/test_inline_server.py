@@ -17,7 +17,7 @@ import redis
 from api_process import MODELS, ApiProcess
 from collector import collecting
 from iris_service.config import ModelSettings
-from iris_service.jobs.keys import CARD_PREFIX, ROUTE_PREFIX, queue_keys
+from iris_service.jobs.keys import CARD_PREFIX, LATENCY_BOUNDS, ROUTE_PREFIX, queue_keys
 from iris_service.jobs.keys import MODELS as ROUTED
 from iris_service.model.irises import features_of, fisher_irises
 from iris_service.model.runtime import load_model
@@ -163,7 +163,7 @@ def test_answers_are_counted_where_a_worker_s_are_and_where_the_operator_looks(i
     assert inline.metric("iris_jobs_finished_total") == before + 10
     assert inline.metric("iris_jobs_failed_total", labels='code="PREDICTION_FAILED",') == 0
     inline.until(lambda: inline.count("inline_done") >= in_redis + 10, "the counts in Redis")
-    times = sum(inline.count(f"inline_latency:{bucket}") for bucket in range(12))
+    times = sum(inline.count(f"inline_latency:{bucket}") for bucket in range(len(LATENCY_BOUNDS) + 1))
     assert times == inline.count("inline_done")
     inline.until(lambda: (inline.metric("iris_drift_rows") or 0) >= 500, "drift")
     assert inline.metric("iris_drift_answer_share", labels='class="setosa",') == pytest.approx(1.0, abs=0.05)

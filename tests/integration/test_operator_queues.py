@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from iris_operator.spec import LATENCY_BOUNDS, IrisModelSpec, ModelVersion
 from iris_service.config import JobSettings, RedisSettings
 from iris_service.jobs import keys
 from iris_service.jobs.acl import USERS, render
+from iris_service.jobs.batch import Claim, Outcome
 from iris_service.jobs.job_queue import JobQueue
 from iris_service.jobs.keys import PENDING, Target, job_key, queue_keys, result_key
 from iris_service.jobs.route import Route
@@ -110,8 +112,21 @@ def test_what_apis_answer_inline_counts_for_judging_a_version_and_not_for_sizing
         await jobs.tally.flush()
         seen = (await queues.observe([ONE.queue], [])).queues[ONE.queue]
         assert (seen.counters.done, seen.counters.failed) == (40, 3)
-        assert seen.counters.latency[2] == sum(seen.counters.latency) == 40
+        assert seen.counters.latency[bisect_left(LATENCY_BOUNDS, 0.02)] == sum(seen.counters.latency) == 40
         assert (seen.answered_jobs, seen.busy_seconds, seen.backlog) == (0, 0.0, 0)
+
+    ask(story)
+
+
+def test_each_task_time_is_seen_in_the_bucket_the_worker_has_counted_it_in(ask: Any, valkey: redis.Redis) -> None:
+    async def story(queues: Queues, jobs: JobQueue) -> None:
+        worker = started_worker(valkey, VersionModel("1"))
+        answer = Answered(*ONE, "sha256:1", 0.0, 0.0, 0.0, ((1.0, 0.0, 0.0),), many=False)
+        for seconds in (*LATENCY_BOUNDS, 86_401.0):  # a bucket holds its bound
+            (job_id,) = await submit(jobs, 1)
+            worker._publish("e" * 32, [Outcome(Claim(job_id, b"", 10, 1), answer, None)], 1, seconds)
+        seen = (await queues.observe([ONE.queue], [])).queues[ONE.queue]
+        assert seen.counters.latency == (1,) * (len(LATENCY_BOUNDS) + 1)
 
     ask(story)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +28,17 @@ from iris_operator.spec import (
 )
 
 V1, V2, V3 = (ModelVersion(version, f"sha256:{version * 64}") for version in "123")
-FAST = (0, 1000) + (0,) * (len(LATENCY_BOUNDS) - 1)
+
+
+def times(jobs_by_seconds: Mapping[float, int]) -> tuple[int, ...]:
+    """Jobs by task time, as workers count them."""
+    counted = [0] * (len(LATENCY_BOUNDS) + 1)
+    for seconds, jobs in jobs_by_seconds.items():
+        counted[bisect_left(LATENCY_BOUNDS, seconds)] += jobs
+    return tuple(counted)
+
+
+FAST = times({0.01: 1000})
 PROVEN = Golden(answered=True, agreement=1.0)
 UP = Seen(ready_workers=1)
 STABLE = RolloutState(stable=V1)
@@ -86,7 +98,7 @@ def test_a_good_version_goes_through_every_step_and_retires_the_old_one() -> Non
         (STEPPING, replace(UP, refused="422"), 1, "DeploymentRefused"),
         (STEPPING, replace(UP, counters=counted(0, 2)), 1, "AnalysisFailed"),
         (STEPPING, replace(UP, counters=counted(97, 3)), 1, "AnalysisFailed"),
-        (STEPPING, replace(UP, counters=Counters(60, 0, (0,) * 8 + (60,) + (0,) * 3)), 1, "AnalysisFailed"),
+        (STEPPING, replace(UP, counters=Counters(60, 0, times({2.5: 60}))), 1, "AnalysisFailed"),
         (replace(STEPPING, unready_since=0.0), Seen(), 601, "WorkersLost"),
         (replace(STEPPING, unready_since=0.0, unready_seconds=599), Seen(), 2, "WorkersLost"),
     ],
@@ -292,15 +304,36 @@ def test_the_verdict_needs_evidence_to_fail_and_time_and_jobs_to_pass(
     ("latency", "seconds"),
     [
         ((), 0.0),
-        ((0,) * 12, 0.0),
-        ((95, 5) + (0,) * 10, 0.005),
-        ((0, 95, 5) + (0,) * 9, 0.01),
-        ((90, 0, 10) + (0,) * 9, 0.0175),
-        ((0,) * 11 + (1,), float("inf")),
+        (times({}), 0.0),
+        (times({0.001: 100}), 0.00095),
+        (times({0.005: 95, 0.01: 5}), 0.005),
+        (times({0.01: 19, 0.025: 1}), 0.01),
+        (times({0.005: 90, 0.025: 10}), 0.0175),
+        (times({86_400: 100}), 84_580),
+        (times({86_401: 1}), float("inf")),
     ],
 )
 def test_p95_lies_within_its_bucket_as_if_jobs_were_spread_evenly(latency: tuple[int, ...], seconds: float) -> None:
     assert p95_seconds(latency) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("allowed", LATENCY_BOUNDS)
+def test_a_bound_that_is_one_of_a_bucket_is_judged_to_the_job(allowed: float) -> None:
+    analysis = Analysis(max_p95_seconds=allowed)
+    just = {allowed: 95, allowed * 1.01: 5}
+    assert judge(analysis, Counters(100, 0, times(just)), True)[0] == "Pass"
+    assert judge(analysis, Counters(100, 0, times({allowed: 94, allowed * 1.01: 6})), True)[0] == "Fail"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "slow_jobs", "verdict"),
+    [(0.49, 100, "Pass"), (0.48, 100, "Fail"), (0.48, 50, "Pass"), (0.26, 5, "Pass"), (0.26, 50, "Fail")],
+)
+def test_any_other_bound_is_judged_as_if_jobs_were_spread_evenly_within_its_bucket(
+    allowed: float, slow_jobs: int, verdict: str
+) -> None:
+    seen = Counters(100, 0, times({0.1: 100 - slow_jobs, 0.4: slow_jobs}))
+    assert judge(Analysis(max_p95_seconds=allowed), seen, True)[0] == verdict
 
 
 def test_counters_that_began_anew_are_taken_whole() -> None:

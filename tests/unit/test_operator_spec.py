@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,15 @@ def test_the_rules_of_the_schema_are_those_of_the_code() -> None:
     (names,) = (rule["rule"] for rule in QUANTITIES["limits"][RULES])
     assert f"'{rules.QUALIFIED}'" in names
     assert all(f"'{name}'" in names for name in rules.RESOURCES)
+
+
+def test_every_task_time_that_may_be_allowed_is_told_apart_and_no_other_may_be() -> None:
+    allowed = ROLLOUT["properties"]["analysis"]["properties"]["maxP95Seconds"]
+    assert (allowed["minimum"], allowed["maximum"]) == (LATENCY_BOUNDS[0], LATENCY_BOUNDS[-1])
+    assert LATENCY_BOUNDS[-1] == WORKER["properties"]["jobTimeoutSeconds"]["maximum"], "no job takes longer"
+    assert all(one < other <= 2.5 * one for one, other in pairwise(LATENCY_BOUNDS))
+    kept = STATUS["properties"]["rollout"]["properties"]["baseline"]["properties"]["latency"]
+    assert kept["maxItems"] >= len(LATENCY_BOUNDS) + 1
 
 
 def test_every_number_text_and_list_is_bounded_and_every_parent_of_a_default_has_one() -> None:

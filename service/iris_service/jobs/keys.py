@@ -47,8 +47,12 @@ OUTCOMES = ("accepted", "done", "error", "expired", "cancelled", "refused", "rec
 INLINE = "inline_"
 """Before `done`, `error` and `latency:<bucket>`: what API processes have answered without a job, counted about a second
 late. Never mixed with the counts of jobs, of which every accepted one has exactly one outcome."""
-LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds, in seconds, of the buckets in which workers count task times; the last bucket has none."""
+LATENCY_BOUNDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
+    1000.0, 2500.0, 5000.0, 10_000.0, 25_000.0, 50_000.0, 86_400.0,
+)  # fmt: skip
+"""Upper bounds, in seconds, of the buckets in which workers count task times; the last bucket has none.
+From the least to the most that an IrisModel may allow its jobs, so that the operator can tell."""
 
 
 class Target(NamedTuple):
