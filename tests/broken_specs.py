@@ -7,6 +7,8 @@ SIGNS = "a quantity is a number without a sign, and its unit"
 EITHER = "set either replicas or autoscaling, not both"
 ORDER = "minReplicas must be at most maxReplicas"
 STEPS = "steps belong to strategy Canary"
+ANALYSIS = "analysis belongs to strategy Canary"
+GROWING = "each step must have more weight than the one before"
 SIZES = "requests must be at most limits"
 
 BROKEN: list[tuple[str, object, str, str]] = [
@@ -26,6 +28,11 @@ BROKEN: list[tuple[str, object, str, str]] = [
     ("worker.autoscaling", {"minReplicas": 5, "maxReplicas": 2}, ORDER, ORDER),
     ("worker.autoscaling", {"minReplicas": 11}, ORDER, ORDER),
     ("rollout", {"strategy": "Replace", "steps": [{"weight": 5}]}, STEPS, STEPS),
+    ("rollout", {"strategy": "Replace", "analysis": {}}, ANALYSIS, ANALYSIS),
+    ("rollout", {"strategy": "Replace", "analysis": {"maxP95Seconds": 1}}, ANALYSIS, ANALYSIS),
+    ("rollout.steps", [{"weight": 90}, {"weight": 10}], GROWING, GROWING),
+    ("rollout.steps", [{"weight": 10}, {"weight": 50}, {"weight": 50}], GROWING, GROWING),
+    ("rollout.steps", [{"weight": 1}, {"weight": 3}, {"weight": 2}, {"weight": 4}], GROWING, GROWING),
 ]
 
 KEPT: list[tuple[str, object]] = [
@@ -33,6 +40,8 @@ KEPT: list[tuple[str, object]] = [
     ("worker.resources", {"requests": {"cpu": 0, "memory": "1G"}, "limits": {"memory": "1e9"}}),
     ("worker.resources", {"limits": {"ephemeral-storage": "1.5Gi", "example.com/gpu": 1}}),
     ("worker.autoscaling", {"minReplicas": 10}),
-    ("rollout", {"strategy": "Replace"}),
+    ("rollout", {"strategy": "Replace", "gate": {"minAgreement": 0.5}}),
+    ("rollout.steps", [{"weight": 99}]),
+    ("rollout.steps", [{"weight": weight} for weight in (1, *range(81, 99), 99)]),
 ]
 """As close to a rule as can be."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from iris_operator.quantity import amount
@@ -26,8 +27,18 @@ def broken(spec: Mapping[str, Any]) -> Iterator[str]:
     if sizes.get("minReplicas", 1) > sizes.get("maxReplicas", 10):
         yield "minReplicas must be at most maxReplicas"
     yield from _of_resources(worker.get("resources", {}))
-    if rollout.get("strategy", "Canary") != "Canary" and "steps" in rollout:
-        yield "steps belong to strategy Canary"
+    yield from _of_rollout(rollout)
+
+
+def _of_rollout(rollout: Mapping[str, Any]) -> Iterator[str]:
+    if rollout.get("strategy", "Canary") != "Canary":
+        if "steps" in rollout:
+            yield "steps belong to strategy Canary"
+        if "analysis" in rollout:
+            yield "analysis belongs to strategy Canary"
+    weights = [step["weight"] for step in rollout.get("steps", ())]
+    if any(later <= earlier for earlier, later in pairwise(weights)):
+        yield "each step must have more weight than the one before"
 
 
 def _of_resources(resources: Mapping[str, Any]) -> Iterator[str]:

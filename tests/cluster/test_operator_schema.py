@@ -103,7 +103,15 @@ def test_defaults_are_filled_in_down_to_the_last_field(kube: Kube, installed: st
         "scaleDownStabilizationSeconds": 60,
     }
     assert spec["rollout"]["steps"] == [{"weight": 5, "pauseSeconds": 60}]
-    assert spec["rollout"]["analysis"]["minimumJobs"] == 50
+    assert "analysis" not in spec["rollout"], "a strategy that does not honour it would have to refuse it"
+    kube.create(model("judged", rollout={"analysis": {}}), "-n", installed)
+    assert kube.get("im/judged", "-n", installed)["spec"]["rollout"]["analysis"] == {
+        "maxFailureRatio": 0.02,
+        "maxP95Seconds": 0.5,
+        "minimumJobs": 50,
+        "maxWaitSeconds": 900,
+        "onInconclusive": "Hold",
+    }
 
 
 def test_the_role_holds_what_the_operator_does_and_nothing_more(kube: Kube, installed: str) -> None:
