@@ -161,7 +161,8 @@ def _promote(state: RolloutState) -> Decided:
 def _fail(spec: IrisModelSpec, state: RolloutState, reason: str, message: str) -> Decided:
     target = _target(state)
     if not spec.rollout.auto_rollback:
-        return Decided(state, reason, f"{message}; rollout.autoRollback is off, so it stays as it is")
+        message = f"version {target.version} fails: {message}; rollout.autoRollback is off, so it stays as it is"
+        return Decided(state, reason, message)
     failed = Failure(target.version, target.digest, reason, message, spec.generation)
     state = replace(without_target(state), failed=failed)
     event = Event("Warning", "RolledBack", f"version {target.version} was given up: {message}")

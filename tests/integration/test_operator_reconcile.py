@@ -154,6 +154,24 @@ def test_a_version_is_judged_by_what_apis_answer_inline_too(
         assert (rig.route, rig.versions_running()) == ({"1": 100}, {"1": 1})
 
 
+def test_without_auto_rollback_a_failing_version_stays_and_an_event_says_so_once(play: Callable[[Story], Rig]) -> None:
+    async def story(rig: Rig) -> None:
+        await serve_first_version(rig)
+        rig.bad["2"] = {"fails": True}
+        rig.cluster.put(iris_model("2", rollout={**CANARY, "autoRollback": False}))
+        await rig.rounds(10)
+        rig.restart()
+        await rig.rounds(3)
+        assert rig.route == {"1": 50, "2": 50}
+        assert rig.condition("Stalled")["reason"] == "AnalysisFailed"
+
+    rig = play(story)
+    (told,) = (event for event in rig.cluster.events.values() if event.kind == "Warning")
+    assert told.reason == "RolloutFailed"
+    assert told.message.startswith("version 2 fails: ")
+    assert told.message.endswith("rollout.autoRollback is off, so it stays as it is")
+
+
 def test_a_version_that_was_rejected_is_tried_anew_when_it_is_asked_for_again(play: Callable[[Story], Rig]) -> None:
     async def story(rig: Rig) -> None:
         await serve_first_version(rig)
