@@ -142,7 +142,8 @@ def test_workers_follow_the_queue_from_zero_within_seconds(stage: Stage) -> None
     with Load(stage.valkey.url, ["zero"], per_second=1) as load:
         wait_until(lambda: load.accepted["zero"], 30, "the first job")
         took = wait_until(lambda: replicas_of(stage, deployment) == 1, 30, "a worker for the first job")
-    assert took < 6  # 0.4 to 1.2 s when measured; 2 s is promised
+    # the wait is for a worker that never comes, this for one that comes late: 2 s is promised, 0.4 to 1.2 s measured
+    assert took < 6, f"{took:.1f} s"
     assert load.verdict(stage.valkey.client())["zero"]["unanswered"] == 0
     said = stage.operated.kube.refused("scale", "im/zero", "--replicas=3", "-n", stage.operated.namespace)
     assert "set either replicas or autoscaling, not both" in said
