@@ -38,8 +38,15 @@ def zizmor(*places: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_there_are_two() -> None:
-    assert list(WORKFLOWS) == ["ci.yml", "release.yml"]
+def test_there_are_three() -> None:
+    assert list(WORKFLOWS) == ["ci.yml", "release.yml", "weekly.yml"]
+
+
+def test_the_long_tests_are_run_by_somebody() -> None:
+    weekly = WORKFLOWS["weekly.yml"]
+    assert weekly[True]["schedule"]  # YAML's word for "on"
+    assert any("IRIS_LONG_TESTS=1" in step.get("run", "") for step in weekly["jobs"]["long"]["steps"])
+    assert 'os.environ.get("IRIS_LONG_TESTS") == "1"' in (ROOT / "tests" / "cluster" / "operated.py").read_text()
 
 
 @pytest.mark.parametrize(
