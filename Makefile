@@ -30,7 +30,7 @@ format: .venv/dev.stamp ## Format the code and mend what ruff can
 test: ## Run every test; ARGS="-k readyz" narrows it
 	@$(MAKE) --no-print-directory -j2 .venv/dev.stamp .venv-clients/clients.stamp
 	@requirements/programs.sh
-	.venv/bin/python -m pytest -n 4 --dist loadgroup $(ARGS)
+	.venv/bin/python -m pytest -n 5 --dist loadgroup $(ARGS)
 
 bench: .venv/dev.stamp ## Measure it side by side with the article's service
 	.venv/bin/python benchmarks/run.py $(ARGS)

@@ -146,5 +146,5 @@ def test_another_version_in_the_values_is_a_rollout_and_helm_says_how_it_ended(l
     live.release.upgrade(version("2", committed_card("2").artifacts["onnx"].digest), "--wait", "--timeout", "2m")
     assert live.get("im/iris")["status"]["stable"]["version"] == "2"
     said = live.release.refused_upgrade(version("3", f"sha256:{'0' * 64}"), "--wait", "--timeout", "2m")
-    assert "status: Failed, message: version 3: there is no iris/3/card.json" in said
+    assert "status: Failed, message: version 3: there is no version 3 of iris in" in said
     assert live.get("im/iris")["status"]["stable"]["version"] == "2"
