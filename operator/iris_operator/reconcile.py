@@ -89,17 +89,23 @@ class Reconciler:
         now = self._clock()
         remembered = self._remembered.setdefault(key, _Remembered())
         reading = await self._completed(key, reading)
-        decided = plan(spec, state, await self._see(spec, state, reading, remembered), now)
+        decided = await self._decide(spec, state, reading, remembered, now)
         if any(event.reason == "RolledBack" for event in decided.events):
             await self._deployments.look_again()
-            decided = plan(spec, state, await self._see(spec, state, reading, remembered), now)
+            decided = await self._decide(spec, state, reading, remembered, now)
         sizes = self._size(spec, decided, reading, remembered, now)
         if await self._staff(spec, decided, sizes.replicas, reading, remembered, now):
-            decided = plan(spec, state, await self._see(spec, state, reading, remembered), now)
+            decided = await self._decide(spec, state, reading, remembered, now)
             sizes = self._size(spec, decided, reading, remembered, now)
         await self._do(spec, decided, reading)
         await self._tell(spec, decided, remembered, body.get("status") or {})
         await self._write_status(body, spec, decided, sizes, reading, now)
+
+    async def _decide(
+        self, spec: IrisModelSpec, state: RolloutState, reading: Reading | None, remembered: _Remembered, now: float
+    ) -> Plan:
+        """Plan by what is seen now; again after something was learnt on the way."""
+        return plan(spec, state, await self._see(spec, state, reading, remembered), now)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
