@@ -100,9 +100,8 @@ class Probes:
             await self._queue.ping()
         except QueueUnavailable as exc:
             return [*reasons, f"redis: {exc}"]
-        if (
-            not self._queue.observe().redis_up
-        ):  # jobs would go where the settings say, whatever the operator has decided
+        # until then jobs would go where the settings say, whatever the operator has decided
+        if not self._queue.observe().redis_up:
             reasons.append("redis: the routes have not been read yet")
         return reasons
 
