@@ -32,11 +32,6 @@ def bearer(key: str, scheme: str = "Bearer") -> dict[str, str]:
 
 
 @pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
 def client(queue: MemoryQueue, tmp_path: Path) -> Iterator[TestClient]:
     (tmp_path / "keys").write_text(f"{SHOP.line}\n{LAB.line}\n")
     settings = Settings(access=AccessSettings(mode="api-key", keys_file=tmp_path / "keys"))

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from starlette.testclient import TestClient
 
-from api_client import FLOWER, GETPRED, RESULT, STATUS, api_client
+from api_client import FLOWER, GETPRED, RESULT, STATUS
 from iris_service.errors import QueueUnavailable
 from iris_service.schemas import Answered
 from memory_queue import MemoryQueue
 
 JOBS = "/iris/api/v1.0/jobs"
 ANSWER = Answered("iris", "1", "sha256:0", 1.0, 2.0, 3.0, ((1.0, 0.0, 0.0),))
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
-def client(queue: MemoryQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def submitted(client: TestClient) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +25,6 @@ ACCEPT = {"Accept": "text/csv"}
 @pytest.fixture
 def queue() -> AnsweringQueue:
     return AnsweringQueue()
-
-
-@pytest.fixture
-def client(queue: AnsweringQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def assert_table(answer: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,17 +15,6 @@ from iris_service.errors import IrisError, ModelRejected, QueueFull, QueueUnavai
 from memory_queue import MemoryQueue
 
 SMALL = Settings(api=replace(ApiSettings(), max_body_bytes=400, max_rows=3, max_query_bytes=100))
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
-def client(queue: MemoryQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def assert_problem(answer: Any, status: int, code: str, field: str | None = None) -> None:

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from api_client import FLOWER, GETPRED, ROW, api_client
+from api_client import FLOWER, GETPRED, ROW
 from iris_service.api.idempotency import fingerprint, key_from_headers
 from iris_service.errors import InvalidInput
 from iris_service.schemas import Payload
 from memory_queue import MemoryQueue
 
 OTHER = {**FLOWER, "petal_width": 0.3}
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
-def client(queue: MemoryQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def keyed(key: str = "order-7") -> dict[str, str]:

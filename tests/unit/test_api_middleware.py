@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
-from api_client import FLOWER, GETPRED, STATUS, api_client
+from api_client import FLOWER, GETPRED, STATUS
 from iris_service.api.probes import show
 from iris_service.telemetry.api import ApiMetrics
 from memory_queue import MemoryQueue
-
-
-@pytest.fixture
-def client() -> Iterator[TestClient]:
-    with api_client(MemoryQueue()) as client:
-        yield client
 
 
 @pytest.mark.parametrize("request_id", ["a", "3f.A_b-9", "x" * 64])

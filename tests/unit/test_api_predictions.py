@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from starlette.testclient import TestClient
 
-from api_client import FLOWER, GETPRED, RESULT, ROW, STATUS, api_client
+from api_client import FLOWER, GETPRED, RESULT, ROW, STATUS
 from iris_service.schemas import Answered, Envelope, Failed
 from memory_queue import MemoryQueue
 
@@ -22,17 +20,6 @@ FAILED = Failed("iris", "1", 5, "WORKER_LOST", "its workers died 5 times", 3.0)
 
 def answered(*rows: tuple[float, ...], many: bool = False) -> Envelope:
     return Answered("iris", "1", "sha256:0", 1.0, 2.0, 3.0, rows, many=many)
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
-def client(queue: MemoryQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def submitted(client: TestClient, queue: MemoryQueue, envelope: Envelope | None = None) -> str:

@@ -238,17 +238,6 @@ def test_patterns_are_those_of_other_languages_too() -> None:
         assert not re.search(r"\\[AZz]|\(\?P|\(\?[a-z]", pattern), pattern
 
 
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
-def client(queue: MemoryQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
-
-
 def test_who_has_it_is_not_sent_it_again(client: TestClient) -> None:
     answer = client.get("/openapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from api_client import FLOWER, GETPRED, api_client
+from api_client import FLOWER, GETPRED
 from iris_service.config import Settings, TracingSettings
 from iris_service.errors import QueueFull
 from iris_service.schemas import Payload
@@ -21,17 +20,6 @@ from memory_queue import MemoryQueue
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue()
-
-
-@pytest.fixture
-def client(queue: MemoryQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def submitted(client: TestClient, queue: MemoryQueue, **headers: str) -> Payload:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -47,12 +46,6 @@ class TwoVersions(AnsweringQueue):
 @pytest.fixture
 def queue() -> AnsweringQueue:
     return AnsweringQueue()
-
-
-@pytest.fixture
-def client(queue: AnsweringQueue) -> Iterator[TestClient]:
-    with api_client(queue) as client:
-        yield client
 
 
 def assert_error(answer: Any, status: int, code: str) -> dict[str, Any]:
