@@ -79,6 +79,17 @@ class Compose:
             time.sleep(0.1)
         raise AssertionError(f"{path} did not answer {status}: {getattr(seen, 'text', seen)}\n{self.logs()}")
 
+    def wait_for_worker(self, starts: int = 1, seconds: float = 90) -> None:
+        """Return once it has been ready so many times: /readyz speaks of the API, and on a busy machine it is later."""
+        ends = time.monotonic() + seconds
+        while self._said("worker").count('"worker ready"') < starts:
+            assert time.monotonic() < ends, f"the worker was not ready {starts} times\n{self.logs()}"
+            time.sleep(0.2)
+
+    def _said(self, service: str) -> str:
+        command = [self.engine, "logs", self.container(service)]
+        return subprocess.run(command, capture_output=True, text=True).stderr
+
     def logs(self) -> str:
         return "\n".join(
             subprocess.run([self.engine, "logs", "--tail", "30", name], capture_output=True, text=True).stderr

@@ -42,6 +42,7 @@ def compose(images: Images) -> Iterator[Compose]:
             compose.readiness_without_valkey = compose.wait_for("/readyz", 503)
             compose("up", "-d", "--no-build", "valkey")
             compose.wait_for("/readyz", 200)
+            compose.wait_for_worker()
             yield compose
         finally:
             compose("down", "-v", "-t", "2")

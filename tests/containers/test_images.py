@@ -134,6 +134,7 @@ def test_sigterm_ends_every_process_with_0_and_the_answer_survives_the_restart(c
     assert [compose.exit_code(service) for service in ("api", "worker", "recovery", "valkey")] == [0, 0, 0, 0]
     compose("start")
     compose.wait_for("/readyz", 200)
+    compose.wait_for_worker(starts=2)
     assert predicted(compose, job_id) == answer
     assert predicted(compose, submitted(compose)) == answer
 
